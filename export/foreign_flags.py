@@ -90,6 +90,14 @@ def add_foreign_flags(foreign: argparse._ArgumentGroup) -> None:
         metavar="STRING",
         help="a string that a space replaces, after lower-casing; repeat the flag for several",
     )
+    foreign.add_argument(
+        "--regex-replace",
+        nargs=2,
+        action="append",
+        metavar=("PATTERN", "REWRITE"),
+        help="a regular expression and what replaces its matches, as in `tf.strings.regex_replace`, after lower-casing "
+        "and before a TextVectorization layer splits a text; repeat the flag for several, in order",
+    )
     foreign.add_argument("--separators", metavar="CHARACTERS", help="characters that separate words, besides the space")
     foreign.add_argument("--padding-side", choices=("left", "right"), help="the side where short texts are padded")
     foreign.add_argument("--truncation-side", choices=("left", "right"), help="the side where long texts are truncated")
@@ -125,6 +133,7 @@ def statements(options: argparse.Namespace) -> Statements:
         num_words=options.num_words,
         first_id=options.first_id,
         changes={name: value for name, value in changes.items() if value is not _UNSTATED},
+        expressions=tuple((pattern, rewrite) for pattern, rewrite in options.regex_replace or ()),
     )
 
 

@@ -27,6 +27,7 @@ from sentiment_conv1d.artifact.tokenizer.library import completed, is_foreign
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.recognition.connections import layers
+from sentiment_conv1d.export.sources.expressions import with_expression
 from sentiment_conv1d.export.sources.keras_files import load
 from sentiment_conv1d.export.sources.load_errors import PICKLES
 from sentiment_conv1d.export.sources.saved_model.preprocessing import Preprocessing
@@ -72,13 +73,36 @@ _PAD_NAMES = ("[PAD]", "<pad>", "<PAD>")
 
 @dataclass(frozen=True)
 class Statements:
-    """What the user states because no file contains it. `changes` replace fields of the form's `Rule`."""
+    """What the user states because no file contains it. `changes` replace fields of the form's `Rule`.
+
+    `expressions` are regular expressions and what replaces their matches before texts are split, in order.
+    """
 
     max_tokens: int | None = None
     index_from: int | None = None
     num_words: int | None = None
     first_id: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    expressions: tuple[tuple[str, str], ...] = ()
+
+    def applied(self, rule: Rule) -> Rule:
+        """Return a rule with all that is stated about it. Raises `ExportError` if no rule does the same."""
+        rule = replace(rule, **self.changes)
+        if not self.expressions:
+            return rule
+        split_at = rule.separators  # after all replacements
+        rule = replace(rule, separators="")
+        for pattern, rewrite in self.expressions:
+            found = with_expression(rule, pattern, rewrite)
+            if found is None:
+                raise ExportError(
+                    f"--regex-replace: the service cannot replace {pattern!r} by {rewrite!r}",
+                    "it replaces sets of characters, such as [^a-z ], by nothing or a space, and before them strings, "
+                    "such as <br />|<p>, by a space; for anything else, write the model with `model.export(folder)`",
+                )
+            rule = found
+        marks = "".join(each for each in rule.separators if each not in split_at)
+        return replace(rule, separators=split_at + marks)
 
 
 NOTHING_STATED = Statements()
@@ -155,16 +179,17 @@ def read_vectorization(path: Path) -> Any:
 
 def vectorization_tokenizer(layer: Any, asked: Asked) -> VocabularyTokenizer:
     """Return a tokenizer equivalent to a `TextVectorization` layer. Raises `ExportError` if there is none."""
-    _check_flags(f"layer {layer.name}", asked.statements)
+    _check_flags(f"layer {layer.name}", asked.statements, "expressions")
     standardize = layer.get_config()["standardize"] or ""
     if (function := own_standardization(layer)) is not None:
         standardize = ""
-        if not asked.statements.changes.keys() >= {"lowercase", "removed"}:
+        stated = asked.statements.changes
+        if "lowercase" not in stated or not ("removed" in stated or asked.statements.expressions):
             raise ExportError(
                 f"layer {layer.name} standardizes texts with the function {function}, whose code is not run",
-                "state what it does with --lowercase (ascii for tf.strings.lower), --removed (punctuation, or '') and, "
-                "for strings that become a space, --replaced '<br />', or write the model with `model.export(folder)`, "
-                "whose graph contains the function",
+                "state what it does with --lowercase (ascii for tf.strings.lower), --removed (punctuation, or ''), for "
+                "strings that become a space --replaced '<br />', and for any tf.strings.regex_replace --regex-replace "
+                "'[^a-z ]' '', or write the model with `model.export(folder)`, whose graph contains the function",
             )
     splits_characters = layer.get_config()["split"] == CHARACTERS
     rule = replace(
@@ -239,13 +264,18 @@ def _check_flags(read: str, statements: Statements, *meant: str) -> None:
                 f"--{name.replace('_', '-')} has no meaning for {read}, which states the ids of its words differently",
                 "leave the flag out",
             )
+    if statements.expressions and "expressions" not in meant:
+        raise ExportError(
+            f"--regex-replace states what a TextVectorization layer does before it splits a text, and {read} is none",
+            "leave the flag out",
+        )
 
 
 def _word_index(path: Path, ranks: Mapping[str, int], asked: Asked) -> Tokenizer:
     """`keras.datasets.imdb.get_word_index()`, to whose numbers `load_data` adds `index_from`."""
     _check_flags(str(path), asked.statements, "index_from")
     rule = replace(KERAS_RULE, max_tokens=asked.max_tokens)
-    stated = replace(rule, **asked.statements.changes)
+    stated = asked.statements.applied(rule)
     reserved = {word for word in ranks if stated.words(word) != [word]}  # may be, such as "<PAD>" and "<OOV>"
     lowest = min((rank for word, rank in ranks.items() if word not in reserved), default=1)
     if lowest < 1:
@@ -318,7 +348,7 @@ def _word_list(path: Path, words: Sequence[str], asked: Asked) -> Tokenizer:
             "list every word once, in the order of the ids",
         )
     if words[:2] == ["", "[UNK]"]:
-        _check_flags(str(path), asked.statements)
+        _check_flags(str(path), asked.statements, "expressions")
         rule = replace(_vectorization_rule(asked), lowercase="ascii", removed=string.punctuation)
         return _assumed(path, _numbered(words[2:], 2), rule, asked)
     if asked.statements.first_id is None or "unknown_id" not in asked.statements.changes:
@@ -469,7 +499,7 @@ def _assumed(path: Path, ids: Mapping[str, int], rule: Rule, asked: Asked) -> Vo
             "split into characters",
             "pass the TextVectorization layer of the model in a file of its own, or `Tokenizer.to_json()`",
         )
-    unreachable = WordLevelTokenizer(ids, replace(rule, **asked.statements.changes)).unreachable
+    unreachable = WordLevelTokenizer(ids, asked.statements.applied(rule)).unreachable
     if len(unreachable) > _UNREACHABLE * len(ids):
         shown = ", ".join(map(repr, unreachable[:3]))
         raise ExportError(
@@ -486,7 +516,7 @@ def _settled(ids: Mapping[str, int], rule: Rule, asked: Asked) -> VocabularyToke
 
     Words with lone surrogates are left out: neither a file nor a request can contain them.
     """
-    stated = replace(rule, **asked.statements.changes)
+    stated = asked.statements.applied(rule)
     for each in stated.replaced:
         if stated.lowered(each) != each:
             raise ExportError(

@@ -6,7 +6,6 @@ white space and look the words up. Anything else is refused by the name of the o
 
 from __future__ import annotations
 
-import re
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ import tensorflow
 
 from sentiment_conv1d.artifact.tokenizer import Rule
 from sentiment_conv1d.export.errors import ExportError
-from sentiment_conv1d.export.sources.character_sets import with_set
+from sentiment_conv1d.export.sources.expressions import with_expression
 from sentiment_conv1d.export.sources.saved_model.frozen import Frozen, operators, skip_idle
 from sentiment_conv1d.export.sources.vectorization import ASCII_SPACES
 
@@ -28,11 +27,6 @@ _NEUTRAL = ("Identity", "Cast", "SelectV2")
 
 #: Operators between a text and its split that only change its shape.
 _SHAPES = ("ExpandDims", "Squeeze")
-
-#: A regular expression that matches one of some strings.
-_STRINGS = re.compile(r"(?:\\[^\w]|[^\\.^$*+?()\[\]{}])+")
-
-_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 @dataclass(frozen=True)
@@ -194,28 +188,12 @@ def _standardization(rule: Rule, steps: Sequence[Any]) -> Rule:
         shown = f"its operator StaticRegexReplace replaces {pattern!r} by {rewrite!r}"
         if not op.get_attr("replace_global"):
             raise _Unsupported(f"{shown} only once")
-        found = with_set(rule, pattern, rewrite) or _with_strings(rule, pattern, rewrite)
+        found = with_expression(rule, pattern, rewrite)
         if found is None:
             raise _Unsupported(shown)
         rule = found
     marks = "".join(each for each in rule.separators if each not in ASCII_SPACES)
     return replace(rule, separators=ASCII_SPACES + marks)
-
-
-def _with_strings(rule: Rule, pattern: str, rewrite: str) -> Rule | None:
-    """Return a rule that also replaces the strings that an expression matches by a space; None if no rule does."""
-    strings = _strings(pattern)
-    later = rule.removed or rule.separators or rule.kept is not None  # a rule replaces strings before characters
-    if rewrite != " " or later or not _are_apart(rule.replaced, strings):
-        return None
-    found = (each for each in strings if rule.lowercase == "none" or each == each.translate(_LOWER))
-    return replace(rule, replaced=(*rule.replaced, *found))
-
-
-def _strings(pattern: str) -> list[str]:
-    """Return the strings of which a regular expression matches any; none if it is of another kind."""
-    strings = re.findall(r"(?:\\.|[^\\|])+", pattern) if _STRINGS.fullmatch(pattern) else []
-    return [re.sub(r"\\(.)", r"\1", each) for each in strings] if "|".join(strings) == pattern else []
 
 
 def _letters(characters: str) -> set[str]:
@@ -226,20 +204,3 @@ def _has_case(characters: str) -> bool:
     """Return whether a set contains a letter of ASCII in one case only."""
     letters = _letters(characters)
     return {each.swapcase() for each in letters} != letters
-
-
-def _are_apart(first: Sequence[str], then: Sequence[str]) -> bool:
-    """Return whether replacing strings one after the other by spaces does the same as replacing all at once.
-
-    There are strings to replace, and no string overlaps with another or appears when another is replaced.
-    """
-    return bool(then) and not any(
-        " " in later or later in earlier or earlier in later or _overlap(earlier, later) or _overlap(later, earlier)
-        for earlier in first
-        for later in then
-    )
-
-
-def _overlap(start: str, end: str) -> bool:
-    """Return whether a string ends with the beginning of another."""
-    return any(start.endswith(end[:length]) for length in range(1, min(len(start), len(end))))

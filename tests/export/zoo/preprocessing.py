@@ -46,6 +46,12 @@ def custom_standardization(texts: Any) -> Any:
     return tf.strings.regex_replace(without_breaks, f"[{re.escape(string.punctuation)}]", "")
 
 
+def letters_only(texts: Any) -> Any:
+    """Remove everything but letters of ASCII and spaces, and line breaks of HTML."""
+    without_breaks = tf.strings.regex_replace(tf.strings.lower(texts), "<br />", " ")
+    return tf.strings.regex_replace(without_breaks, "[^a-z ]", "")
+
+
 def halves(texts: Any) -> Any:
     """Split texts at semicolons."""
     return tf.strings.split(texts, ";")
