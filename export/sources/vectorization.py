@@ -28,14 +28,13 @@ def check_supported(layer: Any) -> None:
             "the service only ids in the order of the words",
             "train a model with output_mode='int' and an embedding",
         )
-    for name, known in (("split", ("whitespace", CHARACTERS)), ("ngrams", (None,))):
-        value = configuration[name]
-        if value not in known:
-            shown = f"the function {value.__name__}" if callable(value) else repr(value)
-            raise ExportError(
-                f"layer {layer.name} has {name}={shown}, which the service does not support",
-                "train the model with split='whitespace' or 'character', ngrams=None and output_mode='int'",
-            )
+    split = configuration["split"]
+    if split not in ("whitespace", CHARACTERS):
+        shown = f"the function {split.__name__}" if callable(split) else repr(split)
+        raise ExportError(
+            f"layer {layer.name} has split={shown}, which the service does not support",
+            "train the model with split='whitespace' or 'character' and output_mode='int'",
+        )
     if codecs.lookup(configuration["encoding"]) != codecs.lookup("utf-8"):
         raise ExportError(
             f"layer {layer.name} has encoding={configuration['encoding']!r}, and the service reads UTF-8",
@@ -46,6 +45,14 @@ def check_supported(layer: Any) -> None:
             f"layer {layer.name} has no vocabulary: an .h5 file does not contain what the layer learned with adapt()",
             "save the model or the layer as .keras, which contains it",
         )
+
+
+def n_grams(layer: Any) -> tuple[int, ...]:
+    """Return how many words in a row a layer looks up: first everywhere the first number, and so on."""
+    stated = layer.get_config()["ngrams"]
+    if stated is None:
+        return (1,)
+    return tuple(range(1, stated + 1)) if isinstance(stated, int) else tuple(stated)
 
 
 def known_words(layer: Any) -> list[str]:

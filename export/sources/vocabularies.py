@@ -37,6 +37,7 @@ from sentiment_conv1d.export.sources.vectorization import (
     RESERVED,
     check_supported,
     known_words,
+    n_grams,
     own_standardization,
 )
 
@@ -198,8 +199,14 @@ def vectorization_tokenizer(layer: Any, asked: Asked) -> VocabularyTokenizer:
         removed=string.punctuation if "punctuation" in standardize else "",
         separators="" if splits_characters else ASCII_SPACES,
         splits_characters=splits_characters,
+        n_grams=n_grams(layer),
     )
-    return _settled(_numbered(known_words(layer), RESERVED), rule, asked)
+    try:
+        return _settled(_numbered(known_words(layer), RESERVED), rule, asked)
+    except TokenizerError as error:
+        raise ExportError(
+            f"layer {layer.name}: {error}", "docs/own-models.md lists what a TextVectorization layer can do"
+        ) from error
 
 
 def graph_tokenizer(path: Path, preprocessing: Preprocessing, asked: Asked) -> VocabularyTokenizer:

@@ -53,7 +53,8 @@ export function showContrast(text, { words: read, contrast: { label, against, sh
 /** Where the words that the model read start and end in a text, and a function that cuts it. Offsets count code points, and JavaScript's strings count UTF-16 units. */
 function extentOf(text, read) {
   const characters = Array.from(text);
-  return { slice: (start, end) => characters.slice(start, end).join(""), start: read[0]?.start ?? characters.length, end: read.at(-1)?.end ?? characters.length };
+  const end = read.length ? read.reduce((most, word) => Math.max(most, word.end), 0) : characters.length;
+  return { slice: (from, to) => characters.slice(from, to).join(""), start: read[0]?.start ?? characters.length, end };
 }
 
 /** Create an element for each word, coloured by its share. `describe(word, index)` returns its other attributes. */
@@ -68,13 +69,17 @@ function colour(read, shares, describe) {
 
 /** What a word shows: the characters that the word before it does not show. Tokens of one character, such as the bytes of an emoji, share it. */
 function ownText(word, before) {
-  const shown = before ? Math.max(0, before.end - word.start) : 0;
+  const shown = before && !startsAgain(word, before) ? Math.max(0, before.end - word.start) : 0;
   return Array.from(word.text).slice(shown).join("") || "\u00b7";
 }
 
-/** The elements of words, each after the characters between it and the last word. */
+/** Whether a word is the first n-gram after the words, or after shorter n-grams. */
+const startsAgain = (word, before) => word.start < before.start;
+
+/** The elements of words, each after the characters between it and the last word. N-grams follow on a new line. */
 function spaced(slice, read, elements) {
-  return elements.flatMap((element, index) => [index ? slice(read[index - 1].end, read[index].start) : "", element]);
+  const between = (before, word) => startsAgain(word, before) ? make("br") : slice(before.end, word.start);
+  return elements.flatMap((element, index) => [index ? between(read[index - 1], read[index]) : "", element]);
 }
 
 function notRead(number, text) {

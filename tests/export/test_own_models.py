@@ -345,8 +345,11 @@ def test_models_that_cannot_be_imported(
 
 
 def test_unsupported_text_vectorization(words: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A TextVectorization layer with word pairs, or with a second vocabulary, is refused."""
-    for changes, message in (({"ngrams": 2}, "ngrams=2"),):
+    """A TextVectorization layer with long n-grams or those of characters, or with a second vocabulary, is refused."""
+    for changes, message in (
+        ({"ngrams": 6}, "layer words: an n-gram has 1 to 5 words"),
+        ({"ngrams": 2, "split": "character"}, "layer words: only words that white space separates"),
+    ):
         layer = keras.layers.TextVectorization(output_sequence_length=SEQUENCE_LENGTH, name="words", **changes)
         layer.adapt(["a b c"])
         model = keras.Sequential([keras.Input((1,), dtype="string"), layer, *network().layers[1:]])

@@ -38,7 +38,7 @@ class Reading:
     def span(self, position: int, width: int) -> tuple[int, int]:
         """Return the characters under a window, or (0, 0) if it has none. The window can extend beyond the row."""
         under = self.spans[max(position - self.first, 0) : max(position - self.first + width, 0)]
-        return (under[0][0], under[-1][1]) if under else (0, 0)
+        return (min(start for start, _ in under), max(end for _, end in under)) if under else (0, 0)
 
     def words(self, text: str, shares: npt.NDArray[np.float64], unknown_id: int | None) -> list[Word]:
         """Return the words of the text. `shares` has the share of every position of the row: [sequence_length]."""

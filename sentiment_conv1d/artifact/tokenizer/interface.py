@@ -64,6 +64,7 @@ class Tokenizer(ABC):
         """Return the place of each token in the text: the indices of its first character and of the one after its last.
 
         Ids that correspond to no part of the text, such as the start id, have no span. They come before all others.
+        Spans are in the order of the ids: n-grams of words follow the words.
         """
 
     @abstractmethod
@@ -99,6 +100,7 @@ class VocabularyTokenizer(Tokenizer):
     replaced: tuple[str, ...] = ()  # strings that become a space before any other character does
     isolates_marks: bool = False  # marks, such as punctuation, are words of their own
     splits_characters: bool = False  # every character is a token, also a space
+    n_grams: tuple[int, ...] = (1,)  # how many words in a row are a token
 
     @property
     @abstractmethod

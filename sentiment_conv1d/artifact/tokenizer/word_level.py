@@ -2,12 +2,14 @@
 
 A rule may lower-case a text and replace some strings by spaces. It removes some characters, splits the text at others,
 and looks up the words. A rule with `isolates_marks` also splits between words and marks, such as punctuation. A rule
-with `splits_characters` looks up every character, spaces too. Unknown words have an id or are dropped.
+with `splits_characters` looks up every character, spaces too, and one with `n_grams` several words together. Unknown
+words have an id or are dropped.
 
 The file has the format of Hugging Face's `tokenizers`, whose `encode` returns the same ids. To drop words, the file
 uses a BPE model without merges. Its vocabulary contains only whole words, each with the space before it, or single
 characters, and the library leaves out what it cannot find. Only the names of the reserved ids differ: as words of a
-text, such as `<pad>`, they are unknown to this project, and known to the library.
+text, such as `<pad>`, they are unknown to this project, and known to the library. The library has no n-grams of words,
+so it refuses the file of a rule with `n_grams`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +57,12 @@ _ISOLATES_MARKS = {"type": "Whitespace"}
 #: That of a rule with `splits_characters`.
 _SPLITS_CHARACTERS = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
 
+#: The type of the pre-tokenizer of a rule with `n_grams`.
+_N_GRAMS = "NGrams"
+
+#: The most words of an n-gram.
+_LONGEST_N_GRAM = 5
+
 #: Marks in a row, and they or a word, in a text of `Kinds`.
 _MARKS, _PIECE = re.compile("!+"), re.compile("!+|a+")
 
@@ -63,6 +71,7 @@ _MARKS, _PIECE = re.compile("!+"), re.compile("!+|a+")
 # bytes that do not occur in UTF-8 replace them.
 _STAND_INS = dict(zip("\t\n\v\f\r\0", range(0xFA, 0x100), strict=True))
 _TO_STAND_INS = bytes(_STAND_INS.get(chr(byte), byte) for byte in range(256))
+_JOINT = b"\xf9"  # the space in an n-gram of words
 FROM_STAND_INS = bytes.maketrans(bytes(_STAND_INS.values()), "".join(_STAND_INS).encode())
 
 _LOWER_CASES = {upper: upper.lower() for upper in string.ascii_uppercase}
@@ -70,6 +79,8 @@ _LOWER = str.maketrans(_LOWER_CASES)
 
 #: The number of characters of ASCII, and the beginning of a set of others.
 _ASCII, _BEYOND_ASCII = 128, r"[^\x00-\x7f"
+
+_Word = TypeVar("_Word")
 
 Lowercase = Literal["unicode", "ascii", "none"]
 
@@ -92,6 +103,7 @@ class Rule:
     kept: str | None = None  # the only characters beyond ASCII that stay; None: all that are neither of the above
     removes_others: bool = False  # characters beyond ASCII that are not `kept` are removed, else they separate words
     splits_characters: bool = False  # every character is a word, and separators become spaces, which are words too
+    n_grams: tuple[int, ...] = (1,)  # how many words in a row are looked up, first everywhere the first number of them
 
     def becomes(self, character: str) -> str:
         """Return what a `lowered` character becomes: itself, a space, or nothing."""
@@ -113,7 +125,7 @@ class Rule:
         return self.spelling.respell(self.utf8(text))
 
     def utf8(self, text: str) -> bytes:
-        """Return a text as UTF-8, of which `spelling` says what its bytes become."""
+        """Return a text, or its n-grams, as UTF-8, of which `spelling` says what its bytes become."""
         if self.replaced:
             text = self._replaced.sub(" ", self.lowered(text))
         if self.isolates_marks:
@@ -123,7 +135,18 @@ class Rule:
                 text = lower_case(text)
             if self._beyond_ascii:
                 text = text.translate(self._beyond_ascii)
-        return text.encode("utf-8", "surrogatepass")
+        encoded = text.encode("utf-8", "surrogatepass")
+        return encoded if self.n_grams == (1,) else self._joined(encoded)
+
+    def _joined(self, text: bytes) -> bytes:
+        """Return the n-grams of a text, with spaces between them."""
+        words = self.spelling.respell(text).split()
+        return b" ".join(map(_JOINT.join, self.grouped(words))).translate(FROM_STAND_INS)
+
+    def grouped(self, words: Sequence[_Word]) -> Iterator[tuple[_Word, ...]]:
+        """Yield the words of every n-gram."""
+        for size in self.n_grams:
+            yield from zip(*(words[place:] for place in range(size)), strict=False)
 
     def lowered(self, text: str) -> str:
         """Return a text in the case in which strings are replaced and words are looked up."""
@@ -218,6 +241,11 @@ class WordLevelTokenizer(VocabularyTokenizer):
             raise TokenizerError("the pre-tokenizer Whitespace allows no start id, and no removed or replaced strings")
         if rule.isolates_marks and rule.unknown_id is None:
             raise TokenizerError("the pre-tokenizer Whitespace needs an id for unknown words")
+        sizes = {*rule.n_grams}.intersection(range(1, _LONGEST_N_GRAM + 1))
+        if not sizes or len(sizes) < len(rule.n_grams):
+            raise TokenizerError(f"an n-gram has 1 to {_LONGEST_N_GRAM} words, each number once: not {rule.n_grams}")
+        if rule.n_grams != (1,) and (rule.splits_characters or rule.isolates_marks):
+            raise TokenizerError("only words that white space separates can be looked up together")
         if rule.splits_characters and (rule.replaced or rule.start_id is not None or rule.isolates_marks):
             raise TokenizerError("a tokenizer of single characters allows no start id, and no replaced strings")
         named = {START} if rule.unknown_id is None else {PADDING, START, UNKNOWN}
@@ -228,7 +256,8 @@ class WordLevelTokenizer(VocabularyTokenizer):
         self.padding_id, self.start_id, self.unknown_id = rule.padding_id, rule.start_id, rule.unknown_id
         self.pads_behind, self.keeps_first = rule.pads_behind, rule.keeps_first
         self.replaced, self.isolates_marks = rule.replaced, rule.isolates_marks
-        self.splits_characters = rule.splits_characters
+        self.splits_characters, self.n_grams = rule.splits_characters, rule.n_grams
+        self.cost = 1 if rule.n_grams == (1,) else 2
         self.words = tuple(sorted(ids, key=ids.__getitem__))
         self.ids = dict(ids)
         reserved = [number for number in (rule.padding_id, rule.start_id, rule.unknown_id) if number is not None]
@@ -244,13 +273,17 @@ class WordLevelTokenizer(VocabularyTokenizer):
         self._empty = np.array([self.padding_id], np.int32)
         # A word with a character that the rule changes cannot occur in a text. Removing a character can make a string
         # that is replaced elsewhere.
-        last = replace(rule, replaced=())
+        self._single = replace(rule, n_grams=(1,))  # words instead of n-grams
+        last = replace(self._single, replaced=())
         found, spelled = self.words, _spelled(self.words)
         self._known_ids, self.unreachable = self.ids, tuple[str, ...]()
-        # Faster than one by one.
-        if rule.splits_characters or len(spelled) != len(found) or spelled != last.spaced(" ".join(found)).split():
-            found = tuple(word for word in found if last.words(word) == [word])
-            spelled = _spelled(found)
+        one_by_one = rule.splits_characters or rule.n_grams != (1,)  # several times slower
+        if one_by_one or len(spelled) != len(found) or spelled != last.spaced(" ".join(found)).split():
+            parts = {word: [word] if rule.splits_characters else word.split(" ") for word in found}
+            found = tuple(
+                word for word in found if len(parts[word]) in rule.n_grams and last.words(word) == parts[word]
+            )
+            spelled = [_spelled_one(word) for word in found]
             self._known_ids = {word: self.ids[word] for word in found}
             self.unreachable = tuple(word for word in self.words if word not in self._known_ids)
         if rule.splits_characters:
@@ -286,7 +319,7 @@ class WordLevelTokenizer(VocabularyTokenizer):
         return Encoding(self.truncate(ids), len(ids), unknown)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the place of each word with an id in the text."""
+        """Return the place of each word, or of each n-gram of words, with an id in the text."""
         lowered = self.rule.lowered(text)
         places: Sequence[int] = range(len(text))
         if len(lowered) != len(text):  # a character becomes two
@@ -295,14 +328,17 @@ class WordLevelTokenizer(VocabularyTokenizer):
             become = zip(places, map(self.rule.becomes, lowered), strict=True)
             has_id = self.ids if self.unknown_id is None else None
             return [(place, place + 1) for place, each in become if each and (has_id is None or each in has_id)]
-        spans = []
+        words: list[tuple[str, int, int]] = []
         for begin, end in self.rule.pieces(lowered):
             piece = lowered[begin:end]
-            read = self.rule.words(piece)
-            if read and (self.unknown_id is not None or read[0] in self.ids):
+            if read := self._single.words(piece):
                 letters = [place for place, each in enumerate(piece, begin) if self.rule.becomes(each)]
-                spans.append((places[letters[0]], places[letters[-1]] + 1))
-        return spans
+                words.append((read[0], places[letters[0]], places[letters[-1]] + 1))
+        return [
+            (group[0][1], group[-1][2])
+            for group in self.rule.grouped(words)
+            if self.unknown_id is not None or " ".join(word for word, _, _ in group) in self.ids
+        ]
 
     def count_words(self, text: str) -> tuple[int, int]:
         words = self.rule.words(text)
@@ -327,12 +363,17 @@ class WordLevelTokenizer(VocabularyTokenizer):
 
 
 def _read(spelled: bytes) -> str:
-    return spelled.translate(FROM_STAND_INS).decode("utf-8", "surrogatepass")
+    return spelled.translate(FROM_STAND_INS).replace(_JOINT, b" ").decode("utf-8", "surrogatepass")
 
 
 def _spelled(words: Sequence[str]) -> list[bytes]:
     """Return words as the vocabulary spells them."""
     return " ".join(words).encode("utf-8", "surrogatepass").translate(_TO_STAND_INS).split(b" ") if words else []
+
+
+def _spelled_one(word: str) -> bytes:
+    """Return a word, or an n-gram of words, as the vocabulary spells it."""
+    return word.encode("utf-8", "surrogatepass").translate(_TO_STAND_INS).replace(b" ", _JOINT)
 
 
 def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
@@ -369,6 +410,7 @@ def _lenient(document: Any) -> tuple[dict[str, int], Rule]:
         kept=None if others is None else unescaped(others[1][len(_BEYOND_ASCII) : -1]),
         removes_others=others is not None and not others[0],
         splits_characters=splits_characters,
+        n_grams=tuple(map(operator.index, document["pre_tokenizer"].get("sizes", (1,)))),
     )
     return {word.removeprefix(mark): number for word, number in ids.items()}, rule
 
@@ -391,7 +433,8 @@ def _pre_tokenizer(rule: Rule) -> dict[str, Any]:
         return _SPLITS_CHARACTERS
     if rule.isolates_marks:
         return _ISOLATES_MARKS
-    return on_spaces("MergedWithNext" if rule.unknown_id is None else "Removed")
+    spaces = on_spaces("MergedWithNext" if rule.unknown_id is None else "Removed")
+    return spaces if rule.n_grams == (1,) else {"type": _N_GRAMS, "sizes": list(rule.n_grams), "words": spaces}
 
 
 def _mark(drops: bool, splits_characters: bool) -> str:

@@ -97,17 +97,21 @@ def _parts(whole: Explanation | Contrast, shares: list[float]) -> str:
 def _coloured(text: str, words: list[Word], shares: list[float]) -> str:
     """Colour the words by their shares. Unknown words are underlined, and the text outside the words is faint.
 
-    Of several tokens of one character, the first shows it, and the others a dot.
+    Of several tokens of one character, the first shows it, and the others a dot. N-grams follow on a new line.
     """
     largest = max([FULL_SHARE, *map(abs, shares)])
-    end = words[0].start if words else len(text)
+    start = end = words[0].start if words else len(text)
     parts = [_faint(text[:end])]
     for word, share in zip(words, shares, strict=True):
+        if word.start < start:
+            parts.append("\n")
+            end = word.start
         parts.append(_printable(text[end : word.start]))
         own = word.text[max(0, end - word.start) :] or _NO_TEXT
         parts.append(f"{_style(share / largest, known=word.known)}{_printable(own)}\x1b[0m")
-        end = word.end
-    return "".join([*parts, _faint(text[end:])])
+        start, end = word.start, word.end
+    behind = max((word.end for word in words), default=end)
+    return "".join([*parts, _faint(text[behind:])])
 
 
 def _legend(positive: str, negative: str) -> str:

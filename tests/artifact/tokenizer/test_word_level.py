@@ -207,8 +207,38 @@ def test_places_of_characters() -> None:
     rule = replace(RULE, lowercase="unicode", splits_characters=True, unknown_id=None)
     tokenizer = WordLevelTokenizer(CHARACTERS, rule)
     assert tokenizer.unreachable == ("X", "ab", "\t")
+    assert WordLevelTokenizer({"a": 2, "ab": 3}, rule).unreachable == ("ab",)
     assert ids(tokenizer, "\u0130!xA\t") == [5, 6, 2, 3]
     assert tokenizer.spans("\u0130!xA\t") == [(0, 1), (0, 1), (3, 4), (4, 5)]
+
+
+@given(rules, st.sampled_from([(1, 2), (2,), (3, 1), (2, 1, 3)]), texts)
+def test_n_grams(rule: Rule, sizes: tuple[int, ...], text: str) -> None:
+    """Words in a row are looked up together, first all n-grams of the first size, and have a place in the text."""
+    known = {"a": 2, "a b": 3, "b a b": 4, "dont a": 6, "a  b": 7, "a B": 8, "a\tb a": 9, "good\u00e9 a": 10}
+    tokenizer = WordLevelTokenizer(known, replace(rule, n_grams=sizes, max_tokens=2000))
+    words = rule.words(text)
+    grams = [" ".join(words[start : start + size]) for size in sizes for start in range(len(words) - size + 1)]
+    found = [known.get(gram, rule.unknown_id) for gram in grams]
+    encoding = tokenizer.encode(text)
+    expected = [number for number in [rule.start_id, *found] if number is not None]
+    assert encoding.ids[: encoding.tokens].tolist() == expected
+    assert tokenizer.count_words(text) == (sum(gram not in known for gram in grams), len(grams))
+    assert encoding.unknown_tokens == (0 if rule.unknown_id is None else tokenizer.count_words(text)[0])
+    read = [gram for gram in grams if rule.unknown_id is not None or gram in known]
+    assert [" ".join(rule.words(text[start:end])) for start, end in tokenizer.spans(text)] == read
+    again = read_tokenizer(tokenizer.to_json())
+    assert isinstance(again, WordLevelTokenizer)
+    assert (again.rule, again.unreachable) == (tokenizer.rule, tokenizer.unreachable)
+
+
+def test_n_grams_in_a_file() -> None:
+    """Hugging Face's library, which has no n-grams of words, refuses the file instead of reading other ids."""
+    tokenizer = WordLevelTokenizer({"a b": 2, "a  b": 3, "b": 4}, replace(RULE, n_grams=(2,)))
+    assert tokenizer.known_ids == {"a b": 2}
+    assert WordLevelTokenizer({"a": 2, "b": 3}, tokenizer.rule).unreachable == ("a", "b")
+    with pytest.raises(Exception, match="PreTokenizer"):
+        tokenizers.Tokenizer.from_str(tokenizer.to_json())
 
 
 @given(st.one_of(rules, with_marks), texts)
@@ -299,6 +329,10 @@ def test_contradictory_ids(vocabulary: dict[str, int], message: str) -> None:
         ({"replaced": ("",)}, "an empty string"),
         ({"isolates_marks": True}, "Whitespace allows no start id, and no removed or replaced strings"),
         ({"isolates_marks": True, "removed": "", "unknown_id": None}, "Whitespace needs an id for unknown words"),
+        ({"n_grams": (0, 1)}, "an n-gram has 1 to 5 words, each number once: not "),
+        ({"n_grams": (2, 2)}, "each number once"),
+        ({"n_grams": ()}, "each number once"),
+        ({"n_grams": (2,), "splits_characters": True}, "only words that white space separates"),
         ({"splits_characters": True, "start_id": 0}, "single characters allows no start id, and no replaced strings"),
         ({"splits_characters": True, "replaced": ("a",)}, "single characters allows no start id"),
         ({"padding_id": 1 << 32}, "id 4294967296 is too high"),

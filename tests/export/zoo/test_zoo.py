@@ -140,7 +140,8 @@ ZOO: dict[str, Callable[[], Entry]] = {
     "inside, any length, average": lambda: Entry(INSIDE(flags=NO_LENGTH, length=None), "average", DIFFERS, free=True),
     "inside, any length unstated": lambda: Entry(INSIDE(length=None), "average", "takes any number of ids", free=True),
     "inside, characters": lambda: Entry(CHARACTERS()),
-    "inside, ngrams": lambda: Entry(INSIDE(ngrams=2), "conv", "layer words has ngrams=2"),
+    "inside, ngrams": lambda: Entry(INSIDE(ngrams=2, max_tokens=ROWS), one_file=False),
+    "layer, ngrams": lambda: Entry(Vectorization("layer", ngrams=(2,), max_tokens=ROWS), "flatten", one_file=False),
     "inside, own function": lambda: Entry(
         INSIDE(standardize=custom_standardization), "conv", "layer words standardizes texts with the function custom_st"
     ),

@@ -181,6 +181,20 @@ def test_first_words(explain: Explain, tmp_path: Path) -> None:
     assert "\x1b[2m praise question.\x1b[0m\n" in output
 
 
+def test_n_grams(explain: Explain, tmp_path: Path) -> None:
+    """N-grams follow the words on a new line, and the text behind them is faint once."""
+    original = publish(tmp_path, several_widths())
+    ids = {"begin": 1, "praise": 3, "question": 4, "praise question": 5}
+    rule = replace(RULE, max_tokens=original.manifest.max_tokens, unknown_id=None, pads_behind=False, n_grams=(1, 2))
+    manifest = original.manifest.model_dump(exclude={"version", "files"})
+    manifest["golden"]["text"] = "begin praise"
+    publish_artifact(tmp_path, manifest, original.graph, WordLevelTokenizer(ids, rule))
+    _, output, _ = explain("praise question praise!", "--colour", "always", "--model-repository", str(tmp_path))
+    coloured = next(iter(re.findall("(?:^.*praise.*\n)+", output, re.MULTILINE)))
+    assert _CODES.sub("", coloured) == "praise question praise\npraise question!\n"
+    assert coloured.endswith("\x1b[2m!\x1b[0m\n")
+
+
 def test_several_labels(explain: Explain, tmp_path: Path) -> None:
     """`--label` chooses the explained label, and an unknown label is refused."""
     publish(tmp_path, several_widths())

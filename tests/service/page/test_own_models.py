@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,19 @@ def test_subwords(open_page: Open, tmp_path: Path) -> None:
         type_text(page, "\ufb01lm good!")
         expect(page.locator("#counts")).to_have_text("5 tokens")
         expect(page.locator("#words .word")).to_have_text(["\ufb01", "\u00b7", "lm", "good", "!"])
+
+
+def test_n_grams(open_page: Open, tmp_path: Path) -> None:
+    """N-grams follow the words on a new line, and show the words that those before them do not show."""
+    ids = {"film": 2, "good": 3, "good film": 4, "film good": 5}
+    with serve(tmp_path, model(plain), WordLevelTokenizer(ids, replace(RULE, n_grams=(1, 2)))) as server:
+        page = open_page(server).page
+        type_text(page, "Good film, good film")
+        expect(page.locator("#words .word")).to_have_text(
+            ["Good", "film,", "good", "film", "Good film,", " good", " film"]
+        )
+        expect(page.locator("#words br")).to_have_count(1)
+        expect(page.locator("#words")).to_contain_text("Good film, good film")
 
 
 def test_start_id(open_page: Open, tmp_path: Path) -> None:

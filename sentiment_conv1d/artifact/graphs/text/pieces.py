@@ -36,6 +36,8 @@ def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> s
     """
     if tokenizer.isolates_marks:
         raise TextGraphError("text.onnx cannot split a text between words and punctuation, as Whitespace does")
+    if tokenizer.n_grams != (1,):
+        raise TextGraphError("text.onnx cannot look several words up together, as TextVectorization does with ngrams")
     known = {word: number for word, number in tokenizer.known_ids.items() if is_writable(word)}
     unknown_id = NO_ID if tokenizer.unknown_id is None else tokenizer.unknown_id
     if tokenizer.splits_characters:

@@ -223,6 +223,12 @@ def test_all_characters_beyond_ascii_but_some() -> None:
         reader(tokenizer)
 
 
+def test_n_grams_of_words() -> None:
+    """A tokenizer that looks several words up together is refused."""
+    with pytest.raises(TextGraphError, match="cannot look several words up together"):
+        reader(WordLevelTokenizer(IDS, replace(RULE, n_grams=(1, 2))))
+
+
 def test_words_split_from_punctuation() -> None:
     """A tokenizer that also splits words from punctuation is refused."""
     rule = replace(RULE, removed="", separators="\t", isolates_marks=True)
