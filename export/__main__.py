@@ -35,7 +35,7 @@ from sentiment_conv1d.model.data.flags import (
     reading_of,
 )
 from sentiment_conv1d.model.evaluation.terminal import score_text
-from sentiment_conv1d.model.run import RunError, read_run
+from sentiment_conv1d.model.run import Inherited, RunError, read_run
 from sentiment_conv1d.tables import READABLE
 from sentiment_conv1d.tables.format import read_format
 
@@ -73,8 +73,9 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
     )
     top.add_argument(
         "--quantize",
-        action="store_true",
-        help="publish the 8-bit form of a Conv1D model, which is about twice as fast; --data measures its accuracy",
+        action=argparse.BooleanOptionalAction,
+        help="publish the 8-bit form of a Conv1D model, which is about twice as fast; --data measures its accuracy "
+        "(default: the form of the artifact that the training started with)",
     )
     top.add_argument(
         "--text-input",
@@ -157,6 +158,9 @@ def _export(options: argparse.Namespace) -> int:
         raise ExportError("--samples takes texts from --data, which is missing", "pass the data with --data")
     notes = "" if options.notes is None else _notes(options.notes)
     trained = _trained(options)
+    inherited = trained.inherited
+    if inherited is not None:
+        notes = "\n\n".join(filter(None, (notes, inherited.card())))
 
     from sentiment_conv1d.export.exporter import export
     from sentiment_conv1d.export.sources.trained import renamed
@@ -177,12 +181,12 @@ def _export(options: argparse.Namespace) -> int:
         name,
         options.repository,
         inputs,
-        quantize=options.quantize,
+        quantize=_is_8_bit(inherited) if options.quantize is None else options.quantize,
         labelled=labelled,
         expected=None if options.expected is None else _expected(options, trained),
         allow_poor_accuracy=options.allow_poor_accuracy,
         samples=() if labelled is None else tuple(_samples(labelled, trained.labels, options.samples)),
-        licence=options.license,
+        licence=options.license or (None if inherited is None else inherited.license),
         notes=notes,
         text_input=options.text_input,
         must_be_verified=not options.unverified,
@@ -252,6 +256,10 @@ def _trained(options: argparse.Namespace) -> Trained:
         several_labels=options.thresholds is not None,
     )
     return replace(trained, decision=decision(options, trained.labels))
+
+
+def _is_8_bit(inherited: Inherited | None) -> bool:
+    return inherited is not None and inherited.precision != "float32"
 
 
 def _notes(file: Path) -> str:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sentiment_conv1d.artifact.artifact import versions
 from sentiment_conv1d.artifact.errors import SentimentError, run_command
+from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.artifact.tokenizer import learn
+from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.imports import ended_at_once, import_tensorflow
 from sentiment_conv1d.commands.parser import next_command
 from sentiment_conv1d.model import data
@@ -16,7 +21,13 @@ from sentiment_conv1d.model.configuration import FEWEST_TOKENS, MOST_TOKENS, PRE
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.interruption import handle_signals
-from sentiment_conv1d.model.run import Run, stages_folder
+from sentiment_conv1d.model.run import Run, read_run, stages_folder
+
+if TYPE_CHECKING:
+    from sentiment_conv1d.model.training.pretrained import Pretrained
+
+#: The value of `--init-from` for a training that starts with random weights.
+_ANEW = Path("none")
 
 #: The number of probable label errors that are printed.
 _LABEL_ERRORS = 10
@@ -45,9 +56,9 @@ def _left_behind(options: argparse.Namespace) -> str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free, ensure_writable, read_run
+    from sentiment_conv1d.model.run import BAD_ROWS_FILE, ensure_free, ensure_writable
 
-    start = None if options.init_from is None else read_run(options.init_from)
+    start = None if options.init_from in (None, _ANEW) else _start(options.init_from)
     configuration = _configuration(options, start)
     ensure_free(options.out, options.overwrite)
     ensure_writable(options.out, configuration)
@@ -57,12 +68,27 @@ def _train(options: argparse.Namespace) -> int:
 
     with ended_at_once():
         import_tensorflow()
+        from sentiment_conv1d.model.evaluation.shipped import measure_shipped
         from sentiment_conv1d.model.training import trainer
         from sentiment_conv1d.model.training.task import Task
 
-    task = Task(configuration, work, options.out, options.embeddings, start, options.overwrite, progress=True)
+    shipped = {}
+    if work.test is not None and options.init_from != _ANEW:
+        shipped = measure_shipped(work.label_names, work.test)
+    task = Task(
+        configuration,
+        work,
+        options.out,
+        options.embeddings,
+        start,
+        _shipped(options, configuration, work),
+        options.overwrite,
+        progress=True,
+    )
     print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
-    results = trainer.train(task, segment_column=options.by, list_bad_rows=options.on_bad_rows == "report")
+    results = trainer.train(
+        task, segment_column=options.by, shipped=shipped, list_bad_rows=options.on_bad_rows == "report"
+    )
     if work.faults and options.on_bad_rows == "report":
         print(f"{options.out / BAD_ROWS_FILE} lists the rows that were left out")
     for line in results.lines(work.test_source):
@@ -93,7 +119,7 @@ def _check_data(options: argparse.Namespace) -> int:
 
 
 def _plan(
-    options: argparse.Namespace, configuration: Configuration, start: Run | None = None
+    options: argparse.Namespace, configuration: Configuration, start: Run | Pretrained | None = None
 ) -> tuple[Configuration, Plan]:
     """Read the data, and print its profile and the rows that were left out.
 
@@ -126,9 +152,36 @@ def _plan(
     return configuration, work
 
 
-def _configuration(options: argparse.Namespace, start: Run | None = None) -> Configuration:
+def _start(path: Path) -> Run | Pretrained:
+    """Read the run or the artifact that a training starts with."""
+    from sentiment_conv1d.model.training.pretrained import read_pretrained
+
+    path = find_artifact(path)
+    is_artifact = (path / MANIFEST_FILE).is_file() or versions(path.parent, path.name)
+    return read_pretrained(path) if is_artifact else read_run(path)
+
+
+def _shipped(options: argparse.Namespace, configuration: Configuration, work: Plan) -> Pretrained | None:
+    """Return the shipped model that a second training starts with, if the flags leave the choice and it can be made."""
+    from sentiment_conv1d.model.evaluation.shipped import best_shipped
+    from sentiment_conv1d.model.training.pretrained import read_pretrained
+
+    is_free = options.init_from is None and options.tokenizer is None and configuration.recipe == "ensemble"
+    path = best_shipped(work.label_names) if is_free and work.validation is not None else None
+    return None if path is None else read_pretrained(path)
+
+
+def _configuration(options: argparse.Namespace, start: Run | Pretrained | None = None) -> Configuration:
     if start is None:
         return configured(PRESETS[options.preset or _default_preset(options)], options)
+    if not isinstance(start, Run):
+        fresh = configured(PRESETS[options.preset or "text-ensemble"], options)
+        if fresh.recipe != "ensemble":
+            raise SentimentError("--preset: a training from an artifact needs text-ensemble")
+        for name in ("tokenizer", "members"):
+            if getattr(options, name) is not None:
+                raise SentimentError(f"--{name}: a training from {start.path} cannot change it")
+        return start.continued(fresh)
     if options.preset is not None:
         raise SentimentError("--preset: a training with --init-from has the configuration of that run")
     recorded = start.configuration

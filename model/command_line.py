@@ -53,8 +53,9 @@ def parser(prog: str = "python -m model") -> argparse.ArgumentParser:
         "--init-from",
         type=local_path,
         metavar="RUN",
-        help="start with the configuration, vocabulary and weights of another run, and learn from new texts; the "
-        "labels must be the same, or more",
+        help="start with the weights and the vocabulary of a run, or of an artifact (REPOSITORY/NAME/VERSION), and "
+        "learn from new texts; the labels of a run must be the same, or more; none: start anew (default: start anew, "
+        "and also with the shipped model if the labels are opinions, and keep the better network)",
     )
 
     check = commands.add_parser("check-data", help="read data as train does, and report its contents and problems")

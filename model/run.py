@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
@@ -31,6 +32,7 @@ METRICS_FILE = "metrics.json"
 STATISTICS_FILE = "text_statistics.json"
 DECISION_FILE = "decision.json"
 DATA_FILE = "data.json"
+INHERITED_FILE = "inherited.json"
 REPORT_FILE = "report.html"
 BAD_ROWS_FILE = "bad_rows.jsonl"
 PLOTS_FOLDER = "plots"
@@ -47,6 +49,7 @@ RUN_CONTENTS = (
     STATISTICS_FILE,
     DECISION_FILE,
     DATA_FILE,
+    INHERITED_FILE,
     REPORT_FILE,
     BAD_ROWS_FILE,
     PLOTS_FOLDER,
@@ -65,6 +68,30 @@ class RunError(SentimentError):
     """A run folder is missing or incomplete, or it exists and must not be replaced."""
 
 
+class Inherited(BaseModel):
+    """What applies to a run because its training started with the weights of an artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str  # name and version of the artifact
+    precision: Literal["float32", "uint8", "int8"]  # of its tables
+    license: str | None
+    notes: str  # of its card
+
+    def card(self) -> str:
+        """Return what the card of the run says about it, in Markdown."""
+        about = (
+            f"## Continued from {self.model}\n\nThe training started with the weights of {self.model}, so the sources "
+            "of its training texts and their terms apply to this model too. How many texts of those sources it still "
+            "answers correctly was not measured. Expect fewer, because a model forgets some of what it does not see "
+            "again."
+        )
+        if not self.notes:
+            return about
+        demoted = re.sub(r"^#", "##", self.notes, flags=re.MULTILINE)
+        return f"{about}\n\nThe card of {self.model} says about that model:\n\n{demoted}"
+
+
 @dataclass(frozen=True)
 class Run:
     """The part of a run that export and evaluation read."""
@@ -77,9 +104,15 @@ class Run:
     decision: DecisionRule
     statistics: TextStatistics | None = None  # None without test texts, and in a run of an older version
     data: TrainingData | None = None  # None in a run of an older version
+    inherited: Inherited | None = None  # None if it did not start with an artifact
 
     @property
-    def keras_file(self) -> Path:
+    def title(self) -> str:
+        """The name of the folder."""
+        return self.path.name
+
+    @property
+    def weights_file(self) -> Path:
         """The trained Keras model."""
         return self.path / KERAS_FILE
 
@@ -106,6 +139,7 @@ def read_run(path: Path) -> Run:
         _optional(path / DECISION_FILE, DecisionRule) or DecisionRule(),
         _optional(path / STATISTICS_FILE, TextStatistics),
         _optional(path / DATA_FILE, TrainingData),
+        _optional(path / INHERITED_FILE, Inherited),
     )
 
 

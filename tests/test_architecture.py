@@ -120,7 +120,7 @@ IMPORTED: dict[str, set[str]] = {
     "inference": {"artifact", "native"},
     "drift": {"artifact", "tables", "commands"},
     "sharing": {"artifact", "commands"},
-    "model": {"artifact", "tables", "commands"},
+    "model": {"artifact", "tables", "commands", "inference"},
     "export": {"artifact", "tables", "commands", "model"},
     "research": {"artifact", "tables", "commands", "model", "inference", "loadtest"},
 }

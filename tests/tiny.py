@@ -20,6 +20,7 @@ FLAGS = (
     *("--epochs", "2"),
     *("--learning-rate", "0.01"),
     *("--validation-fraction", "0"),
+    *("--init-from", "none"),
 )
 
 _PLAIN = "the film a story of two people in town and it has an ending with some music by her"

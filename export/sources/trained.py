@@ -36,7 +36,7 @@ from sentiment_conv1d.export.sources.vocabularies import (
     vectorization_tokenizer,
 )
 from sentiment_conv1d.model.data import TrainingTexts
-from sentiment_conv1d.model.run import Run
+from sentiment_conv1d.model.run import Inherited, Run
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Trained:
     data: TrainingData | None = None  # None if not known
     original: Original | None = None  # the model before the import, if it reads texts
     special_tokens: tuple[str, ...] = ()  # which the original tokenizer finds in texts, and `tokenizer` does not
+    inherited: Inherited | None = None  # of the artifact that the training started with
 
     @property
     def input_shape(self) -> InputShape:
@@ -69,7 +70,7 @@ class Trained:
 def from_run(run: Run) -> Trained:
     """Load the network of a run. Raises `ExportError`."""
     return Trained(
-        load(run.keras_file),
+        load(run.weights_file),
         run.tokenizer,
         run.configuration.labels,
         run.configuration,
@@ -78,6 +79,7 @@ def from_run(run: Run) -> Trained:
         decision=run.decision,
         statistics=run.statistics,
         data=run.data,
+        inherited=run.inherited,
     )
 
 

@@ -3,7 +3,7 @@
 `load` reads the texts to train a model on, and `load_examples` those to measure it on.
 """
 
-from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, joined, split
+from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts, joined, parts, split
 from sentiment_conv1d.model.data.faults import BadDataError, summary, write_faults
 from sentiment_conv1d.model.data.loading import Reading, load, load_examples
 from sentiment_conv1d.model.data.plan import Plan, plan
@@ -30,6 +30,7 @@ __all__ = [
     "load",
     "load_examples",
     "measurable",
+    "parts",
     "plan",
     "profile",
     "split",

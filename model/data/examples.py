@@ -118,6 +118,21 @@ def _groups(examples: Examples) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
         yield examples.labels.shape[1], without
 
 
+def parts(examples: Examples, number: int, seed: int) -> npt.NDArray[np.int64]:
+    """Divide examples into parts with about equal numbers of each label. Returns the part of each example: [examples].
+
+    Equal texts are in the same part. The same seed gives the same parts. A part that has no example is left out.
+    """
+    counts: dict[int, int] = defaultdict(int)
+    found: dict[str, int] = {}
+    for index in np.random.default_rng(seed).permutation(len(examples)):
+        text, label = examples.texts[index], int(examples.labels[index])
+        if text not in found:
+            found[text] = (label + counts[label]) % number  # rare labels are not all in the first part
+            counts[label] += 1
+    return np.array([found[text] for text in examples.texts], np.int64)
+
+
 def _held_out(texts: Sequence[str], copies: Mapping[str, Sequence[int]], size: int) -> Iterator[str]:
     """Yield texts with at most `size` copies together, or the text with the fewest copies if all have more."""
     found = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,8 +53,8 @@ def open_candidate(path: Path) -> Candidate:
     return Candidate(path, labels, decision, run.trained_on, partial(_evaluate_run, run), False)
 
 
-def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Measured:
-    """Run the graph of an artifact with ONNX Runtime on the CPU, and evaluate its answers.
+def answers(artifact: Artifact, texts: Sequence[str], progress: bool = False) -> Outputs:
+    """Run the graph of an artifact with ONNX Runtime on the CPU. Returns the outputs: float32 [texts, outputs].
 
     Raises `ArtifactError` if ONNX Runtime cannot open the graph, and `DataError` if the model has no answer to a text.
     """
@@ -62,19 +62,24 @@ def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -
         session = onnxruntime.InferenceSession(artifact.graph, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
         raise ArtifactError(f"{artifact.path}: ONNX Runtime cannot open the graph ({error})", "graph") from error
-    rows = [encoding.ids for encoding in artifact.tokenizer.encode_batch(examples.texts)]
+    rows = [encoding.ids for encoding in artifact.tokenizer.encode_batch(texts)]
     with tqdm(total=len(rows), desc="evaluating", unit="text", disable=not progress) as bar:
 
         def predict(tokens: Ids) -> Outputs:
-            answers: Outputs = session.run(["probabilities"], {"tokens": tokens})[0]
+            outputs: Outputs = session.run(["probabilities"], {"tokens": tokens})[0]
             bar.update(len(tokens))
-            return answers
+            return outputs
 
         outputs = predict_in_batches(predict, rows, artifact.input_shape)
     has_none = np.isnan(outputs).any(axis=1)
     if has_none.any():
-        first = examples.texts[int(has_none.argmax())][:_SHOWN]
+        first = texts[int(has_none.argmax())][:_SHOWN]
         raise DataError(f"{counted(int(has_none.sum()), 'text')} without an answer, such as {first!r}: {NO_ANSWER}")
+    return outputs
+
+
+def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Measured:
+    outputs = answers(artifact, examples.texts, progress)
     return evaluated(artifact.manifest.labels, examples.labels, outputs, artifact.manifest.decision)
 
 

@@ -25,10 +25,10 @@ _COMPARED, _TOLERANCE = 32, 1e-5
 def load(run: Run) -> keras.Model:
     """Load the trained network of a run. Raises `RunError`."""
     try:
-        return keras.models.load_model(run.keras_file, compile=False)
+        return keras.models.load_model(run.weights_file, compile=False)
     except Exception as error:
         # For a broken file, zipfile, h5py and the constructors of layers raise errors of many classes.
-        raise RunError(f"{run.keras_file}: not a Keras model that can be loaded ({error})") from error
+        raise RunError(f"{run.weights_file}: not a Keras model that can be loaded ({error})") from error
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:

@@ -1,9 +1,14 @@
 """The training of an ensemble: which epoch is best, and whether the probabilities need a temperature.
 
-Held-out texts decide the number of epochs, the temperature and the threshold. After that, the ensemble is trained again
-on all texts, those held out too, because a few hundred texts matter if there are few.
+Held-out texts decide the number of epochs, the temperature, the threshold and the limits of confidence. After that, the
+ensemble is trained again on all texts, those held out too, because a few hundred texts matter if there are few.
+
+If there are fewer than `FEW` texts, a tenth of them is too small to decide anything. Each third of them is then held
+out from an ensemble of its own. These ensembles learn every epoch together, and their answers to all texts decide.
 
 In every epoch, each text loses a random share of its words, so that the members cannot rely on a single word.
+
+Only the words of the texts can change, so only they have rows in the tables while an ensemble learns.
 
 Each epoch writes a checkpoint and has its own random generator. An interrupted training therefore continues after the
 last complete epoch, with the same result as without the interruption.
@@ -21,17 +26,23 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
 from sentiment_conv1d.model import interruption
-from sentiment_conv1d.model.data import Examples, joined
+from sentiment_conv1d.model.data import Examples, joined, parts
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
-from sentiment_conv1d.model.training import initial, network
+from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
 from sentiment_conv1d.model.training.history import History
+from sentiment_conv1d.model.training.initial import InitialTables
+from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 from sentiment_conv1d.model.training.task import Task
+
+#: Fewer texts than this are held out in turn, in so many parts.
+FEW, _PARTS = 1_000, 3
 
 #: What Adagrad's sums of squared gradients start with.
 _INITIAL_SQUARES = 0.02
@@ -44,88 +55,97 @@ _TEXTS_PER_POINT = 500
 class Averaged:
     """A trained ensemble.
 
-    `held_out` are the outputs for the held-out texts, [texts, outputs], of the ensemble that had not learned them.
+    `judged` are the texts that decided, and `held_out` are the outputs for them, [texts, outputs], of ensembles that
+    had not learned them. `loss` is their log loss. They are None and infinite if no text was held out.
     """
 
     network: TableNetwork
     tokenizer: VocabularyTokenizer
     history: History
     best_epoch: int
+    judged: Examples | None
     held_out: Floats | None
+    loss: float
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts: float32 [texts, outputs]."""
-        return probabilities(self.network.predict(_encode(self.tokenizer, self.network, texts)))
+        return probabilities(self.network.predict(_encode(self.tokenizer, self.network.width, texts)))
 
 
-def average(task: Task, stages: Stages) -> Averaged:
-    """Train an ensemble, which starts with the weights of a run if the task names one.
+def average(task: Task, stages: Stages, name: str = "") -> Averaged:
+    """Train an ensemble, which starts with the weights of a run or of an artifact if the task names one.
 
-    Without held-out texts, it trains for all epochs. Raises `TrainingError`.
+    Without held-out texts, it trains for all epochs. `name` is part of the names of its stages. Raises `TrainingError`.
     """
     train, validation, epochs = task.work.train, task.work.validation, task.configuration.epochs
+    start = None if task.start is None else InitialTables.of(task.start)
+    every = joined([train, validation])
     if validation is None:
-        return _Training(task, train, None, stages, "all").run(epochs)
-    chosen = _Training(task, train, validation, stages, "part").run(epochs)
-    final = _Training(task, joined([train, validation]), None, stages, "all").run(chosen.best_epoch or epochs)
-    return Averaged(final.network, final.tokenizer, chosen.history, chosen.best_epoch, chosen.held_out)
+        final = _Training(task, [_Learner(task, start, every)], None, stages, f"{name}all")
+        final.run(epochs)
+        return Averaged(*final.result(), final.history, 0, None, None, math.inf)
+    if len(every) >= FEW or isinstance(task.start, Run):
+        judged, learners = validation, [_Learner(task, start, train, validation)]
+        places = [np.arange(len(validation))]
+    else:
+        judged, part = every, parts(every, _PARTS, task.configuration.seed)
+        places = [np.flatnonzero(part == number) for number in np.unique(part)]
+        learners = [
+            _Learner(task, start, every.take(np.setdiff1d(np.arange(len(every)), place)), every.take(place))
+            for place in places
+        ]
+    chosen = _Training(task, learners, _Judged(judged.labels, places), stages, f"{name}part")
+    chosen.run(epochs)
+    final = _Training(task, [_Learner(task, start, every)], None, stages, f"{name}all")
+    final.run(chosen.best_epoch if task.configuration.patience else epochs)
+    return Averaged(*final.result(), chosen.history, chosen.best_epoch, judged, chosen.held_out, chosen.loss)
 
 
-class _Training:
-    """One training, whose checkpoint is the stage `stage`."""
+@dataclass(frozen=True)
+class _Judged:
+    """The labels of the texts that decide, and which of them each learner has not learned."""
 
-    def __init__(self, task: Task, examples: Examples, held_out: Examples | None, stages: Stages, stage: str) -> None:
-        configuration, start = task.configuration, task.start
-        self._configuration = configuration
-        self._stages, self._stage, self._progress = stages, stage, task.progress
-        self._tokenizer = learn(configuration, examples.texts, () if start is None else start.tokenizer.words)
-        self._labels = examples.labels
-        self._targets = _targets(examples.labels, configuration.outputs)
-        self._weights = dict.fromkeys(range(len(configuration.labels)), 1.0)
-        if configuration.class_weights == "balanced":
-            self._weights |= class_weights(examples.labels)
-        self._network = TableNetwork(
-            self._tokenizer.vocabulary_size,
-            configuration.max_tokens,
-            configuration.convolutions,
-            self._generator(),
-            outputs=configuration.outputs,
-            members=configuration.members,
-            initial_squares=_INITIAL_SQUARES,
+    labels: npt.NDArray[np.int64]
+    places: Sequence[npt.NDArray[np.intp]]
+
+
+class _Learner:
+    """An ensemble with the texts that it learns, and those that it does not learn."""
+
+    def __init__(
+        self, task: Task, start: InitialTables | None, examples: Examples, held_out: Examples | None = None
+    ) -> None:
+        self._configuration, self._start = task.configuration, start
+        self.tokenizer = learn(
+            self._configuration, examples.texts, () if task.start is None else task.start.tokenizer.words
         )
+        self._labels = examples.labels
+        self._targets = _targets(examples.labels, self._configuration.outputs)
+        self._weights = dict.fromkeys(range(len(self._configuration.labels)), 1.0)
+        if self._configuration.class_weights == "balanced":
+            self._weights |= class_weights(examples.labels)
+        width = max(bank.width for bank in self._configuration.convolutions)
+        texts = _encode(self.tokenizer, width, examples.texts)
+        others = [] if held_out is None else _encode(self.tokenizer, width, held_out.texts)
+        #: The words of the rows of the tables.
+        self._ids = np.unique(np.concatenate([np.arange(RESERVED_IDS, dtype=np.int32), *texts, *others]))
+        self._texts, self._held_out = (
+            [np.searchsorted(self._ids, ids).astype(np.int32) for ids in each] for each in (texts, others)
+        )
+        self.network = self._made(len(self._ids))
         if start is not None:
-            model = network.of_tables(configuration, self._network.tables, *self._network.dense)
-            initial.set_weights(model, start, configuration.labels)
-            self._network.set_mean(*network.read_tables(model, configuration))
-        self._texts = _encode(self._tokenizer, self._network, examples.texts)
-        self._held_out = None
-        if held_out is not None:
-            self._held_out = _encode(self._tokenizer, self._network, held_out.texts), held_out.labels
-        self._history = History(_measured, _TEXTS_PER_POINT)
-        self._best_epoch, self._best_loss = 0, math.inf
-        self._best: dict[str, Floats] = {}
+            start.copy_to(self.network, self._configuration, self._ids)
 
-    def run(self, epochs: int) -> Averaged:
-        """Train for a number of epochs, or until the held-out loss no longer falls, and set the best weights."""
-        self._restore()
-        patience = self._configuration.patience if self._held_out is not None else 0
-        while (done := len(self._history.epochs)) < epochs and not 0 < patience <= done - self._best_epoch:
-            self._epoch(done, epochs)
-            self._keep()
-        if self._best:
-            self._network.set_weights(self._best)
-        held_out = None if self._held_out is None else probabilities(self._network.predict(self._held_out[0]))
-        return Averaged(self._network, self._tokenizer, self._history, self._best_epoch, held_out)
+    def __len__(self) -> int:
+        return len(self._texts)
 
-    def _epoch(self, epoch: int, epochs: int) -> None:
-        started = time.perf_counter()
-        generator = self._generator(epoch)
+    def learn(self, generator: np.random.Generator, progress: tqdm[Any]) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """Learn every text once. Return the outputs before each step, and the labels, in the order of learning."""
         order = generator.permutation(len(self._texts))
         logits = np.empty((len(order), self._configuration.outputs), np.float32)
-        what = f"epoch {epoch + 1} of {'at most ' if self._held_out is not None else ''}{epochs}"
-        for step, index in enumerate(tqdm(order, what, disable=not self._progress)):
+        for step, index in enumerate(order):
             interruption.check()
-            logits[step] = self._network.learn(
+            logits[step] = self.network.learn(
                 self._without_words(self._texts[index], generator),
                 self._targets[index],
                 learning_rate=self._configuration.learning_rate,
@@ -134,51 +154,137 @@ class _Training:
                 weight=self._weights[int(self._labels[index])],
                 left=1 - self._configuration.word_dropout,
             )
-        row = self._history.row(probabilities(logits), self._labels[order])
-        if not math.isfinite(row["loss"]):
-            self._stages.remove()
-            raise TrainingError(f"the loss is not finite in epoch {epoch + 1}: try a smaller --learning-rate")
-        if self._held_out is not None:
-            texts, labels = self._held_out
-            row |= self._history.held_out(probabilities(self._network.predict(texts)), labels)
-            if self._configuration.patience and row["validation_loss"] < self._best_loss - LEAST_GAIN:
-                self._best_epoch, self._best_loss = epoch + 1, row["validation_loss"]
-                self._best = {name: array.copy() for name, array in self._network.weights_by_name().items()}
-        self._history.epochs.append({**row, "seconds": time.perf_counter() - started})
+            progress.update()
+        return probabilities(logits), self._labels[order]
+
+    def answers(self) -> Floats:
+        """Return the outputs for the texts that it does not learn: float32 [texts, outputs]."""
+        return probabilities(self.network.predict(self._held_out))
+
+    def whole(self) -> TableNetwork:
+        """Return the network with the rows of all words. Its own filters are 0 for words that it has not learned."""
+        if len(self._ids) == self.tokenizer.vocabulary_size:
+            return self.network
+        whole = self._made(self.tokenizer.vocabulary_size)
+        for table in whole.tables:
+            table[...] = 0
+        if self._start is not None:
+            self._start.copy_to(whole, self._configuration, np.arange(self.tokenizer.vocabulary_size, dtype=np.int32))
+        for table, own in zip(whole.tables, self.network.tables, strict=True):
+            table[:, self._ids] = own
+        whole.set_mean(whole.tables, *self.network.dense)
+        return whole
+
+    def _made(self, rows: int) -> TableNetwork:
+        return TableNetwork(
+            rows,
+            self._configuration.max_tokens,
+            self._configuration.convolutions,
+            _generator(self._configuration),
+            outputs=self._configuration.outputs,
+            members=self._configuration.members,
+            initial_squares=_INITIAL_SQUARES,
+        )
 
     def _without_words(self, ids: Ids, generator: np.random.Generator) -> Ids:
         """Return a text without some of its words. The padding and the first id, that of the start, stay."""
         kept = generator.random(len(ids), np.float32) >= self._configuration.word_dropout
-        kept[: self._network.width + 1] = True
+        kept[: self.network.width + 1] = True
         return ids[kept]
 
-    def _generator(self, *epoch: int) -> np.random.Generator:
-        return np.random.default_rng((self._configuration.seed, *epoch))
+
+class _Training:
+    """The epochs of one or several learners, whose checkpoint is the stage `stage`.
+
+    `best_epoch` is the one with the lowest loss of the judged texts. `held_out` are the outputs for them after this
+    epoch, or after the last one if the training does not stop early, and `loss` is their log loss.
+    """
+
+    def __init__(
+        self, task: Task, learners: Sequence[_Learner], judged: _Judged | None, stages: Stages, stage: str
+    ) -> None:
+        self._configuration, self._progress = task.configuration, task.progress
+        self._learners, self._judged = learners, judged
+        self._stages, self._stage = stages, stage
+        self.history = History(_measured, _TEXTS_PER_POINT)
+        self.best_epoch, self.loss = 0, math.inf
+        self.held_out: Floats | None = None
+        if judged is not None and isinstance(task.start, Pretrained):
+            self._judge(0)  # the artifact may be better than what it learns
+
+    def run(self, epochs: int) -> None:
+        """Train for a number of epochs, or until the loss of the judged texts no longer falls."""
+        self._restore()
+        patience = self._configuration.patience if self._judged is not None else 0
+        while (done := len(self.history.epochs)) < epochs and not 0 < patience <= done - self.best_epoch:
+            self._epoch(done, epochs)
+            self._keep()
+
+    def result(self) -> tuple[TableNetwork, VocabularyTokenizer]:
+        """Return the network of the only learner, and its tokenizer."""
+        (learner,) = self._learners
+        return learner.whole(), learner.tokenizer
+
+    def _epoch(self, epoch: int, epochs: int) -> None:
+        started = time.perf_counter()
+        what = f"epoch {epoch + 1} of {'' if self._judged is None else 'at most '}{epochs}"
+        with tqdm(total=sum(map(len, self._learners)), desc=what, disable=not self._progress) as progress:
+            learned = [each.learn(_generator(self._configuration, epoch), progress) for each in self._learners]
+        outputs, labels = (np.concatenate(each) for each in zip(*learned, strict=True))
+        row = self.history.row(outputs, labels)
+        if not math.isfinite(row["loss"]):
+            self._stages.remove()
+            raise TrainingError(f"the loss is not finite in epoch {epoch + 1}: try a smaller --learning-rate")
+        if self._judged is not None:
+            row |= self._judge(epoch + 1)
+        self.history.epochs.append({**row, "seconds": time.perf_counter() - started})
+
+    def _judge(self, epoch: int) -> dict[str, float]:
+        """Measure the texts that each learner does not learn, and record the epoch if it is the best."""
+        assert self._judged is not None
+        outputs = np.empty((len(self._judged.labels), self._configuration.outputs), np.float32)
+        for learner, place in zip(self._learners, self._judged.places, strict=True):
+            outputs[place] = learner.answers()
+        row = self.history.held_out(outputs, self._judged.labels)
+        if not self._configuration.patience:
+            self.loss, self.held_out = row["validation_loss"], outputs
+        elif row["validation_loss"] < self.loss - LEAST_GAIN:
+            self.best_epoch, self.loss, self.held_out = epoch, row["validation_loss"], outputs
+        return row
 
     def _keep(self) -> None:
         state: dict[str, npt.NDArray[Any]] = {
-            "history": self._history.state(),
-            "best_epoch": np.array(self._best_epoch),
-            "best_loss": np.array(self._best_loss),
-            **self._network.state(),
-            **{f"best_{name}": array for name, array in self._best.items()},
+            "history": self.history.state(),
+            "best_epoch": np.array(self.best_epoch),
+            "loss": np.array(self.loss),
         }
+        if self.held_out is not None:
+            state["held_out"] = self.held_out
+        for number, learner in enumerate(self._learners):
+            state |= {f"{number}_{name}": array for name, array in learner.network.state().items()}
         self._stages.keep(self._stage, state)
 
     def _restore(self) -> None:
         state = self._stages.read(self._stage)
         if state is None:
             return
-        self._history.restore(state["history"])
-        self._best_epoch, self._best_loss = int(state["best_epoch"]), float(state["best_loss"])
-        self._network.restore(state)
-        if self._best_epoch:
-            self._best = {name: state[f"best_{name}"] for name in self._network.weights_by_name()}
+        self.history.restore(state["history"])
+        self.best_epoch, self.loss, self.held_out = (
+            int(state["best_epoch"]),
+            float(state["loss"]),
+            state.get("held_out"),
+        )
+        for number, learner in enumerate(self._learners):
+            learner.network.restore({name: state[f"{number}_{name}"] for name in learner.network.state()})
 
 
-def _encode(tokenizer: Tokenizer, net: TableNetwork, texts: Sequence[str]) -> list[Ids]:
-    """Return the ids of each text, with the padding that the network needs in front of short texts."""
-    shape = InputShape.of(tokenizer, net.width)
+def _generator(configuration: BaseConfiguration, *epoch: int) -> np.random.Generator:
+    return np.random.default_rng((configuration.seed, *epoch))
+
+
+def _encode(tokenizer: Tokenizer, width: int, texts: Sequence[str]) -> list[Ids]:
+    """Return the ids of each text, with the padding that windows of `width` words need in front of short texts."""
+    shape = InputShape.of(tokenizer, width)
     return [shape.pad([encoding.ids])[0] for encoding in tokenizer.encode_batch(texts)]
 
 

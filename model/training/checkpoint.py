@@ -21,7 +21,7 @@ from sentiment_conv1d.model.run import RunError
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 #: Increase it when the arrays of a stage change, so that the checkpoints of earlier versions do not fit.
-_FORMAT = 2
+_FORMAT = 3
 
 
 class Stages:

@@ -1,18 +1,24 @@
-"""The start of a training from the weights of an earlier run."""
+"""The start of a training from the weights of an earlier run or of an artifact."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
+from sentiment_conv1d.model.data.opinions import places
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import Run
+from sentiment_conv1d.model.training import network
 from sentiment_conv1d.model.training.fitting import TrainingError
+from sentiment_conv1d.model.training.pretrained import Pretrained, kind_of
+from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 
 #: What the weights belong to, apart from the vocabulary and the labels.
 _SHAPES = ("recipe", "tokenizer", "embedding_width", "convolutions", "hidden_width")
@@ -64,11 +70,65 @@ def _with_labels(
     new: tuple[str, ...],
 ) -> list[npt.NDArray[Any]]:
     """Return `fresh` with the kernel [features, units] and bias [units] of the old labels."""
-    places = [new.index(label) for label in old]
+    numbers = [new.index(label) for label in old]
     grown = []
     for of_old, of_new in zip(weights, fresh, strict=True):
-        # A softmax of the logits -z/2 and z/2 is the sigmoid of z.
-        units = np.concatenate([-of_old / 2, of_old / 2], axis=-1) if of_old.shape[-1] == 1 else of_old
-        of_new[..., places] = units
+        of_new[..., numbers] = _units(of_old)
         grown.append(of_new)
     return grown
+
+
+@dataclass(frozen=True, eq=False)
+class InitialTables:
+    """The look-up tables that a network starts with, and the dense layer after them."""
+
+    labels: tuple[str, ...]
+    unknown_id: int
+    banks: tuple[Convolution, ...]
+    tables: Sequence[Floats]  # [width, vocabulary, filters] for each bank
+    kernel: Floats  # [filters, outputs]
+    bias: Floats  # [outputs]
+
+    @classmethod
+    def of(cls, start: Run | Pretrained) -> InitialTables:
+        """Read them from a run of the recipe `ensemble`, or from an artifact."""
+        configuration, unknown = start.configuration, start.tokenizer.unknown_id
+        assert unknown is not None  # in every tokenizer that a run can have
+        banks = configuration.convolutions
+        if isinstance(start, Pretrained):
+            return cls(start.manifest.labels, unknown, banks, start.tables, start.kernel, start.bias)
+        tables, kernel, bias = network.read_tables(trained.load(start), configuration)
+        return cls(configuration.labels, unknown, banks, tables, kernel, bias)
+
+    def copy_to(self, net: TableNetwork, configuration: BaseConfiguration, ids: Ids) -> None:
+        """Set the first filters of each bank to these, and give every label that they have its logits.
+
+        `configuration` is that of the network, and `ids` are the words of its rows. New words start as unknown ones.
+        Other filters, and the logits of other labels, keep their random weights.
+        """
+        rows = np.where(ids < self.tables[0].shape[1], ids, self.unknown_id)
+        kinds = [kind_of(bank) for bank in configuration.convolutions]
+        firsts = list(accumulate((bank.filters for bank in configuration.convolutions), initial=0))
+        own: list[int] = []
+        for bank, table in zip(self.banks, self.tables, strict=True):
+            place = kinds.index(kind_of(bank))
+            net.tables[place][:, :, : bank.filters] = table[:, rows]
+            own += range(firsts[place], firsts[place] + bank.filters)
+        kernel, bias = net.dense
+        units, offsets, their_units, their_offsets = map(_units, (kernel, bias, self.kernel, self.bias))
+        for number, known in enumerate(places(configuration.labels, self.labels)):
+            if known is not None:
+                units[own, number] = their_units[:, known]
+                offsets[number] = their_offsets[known]
+        net.set_mean(net.tables, _outputs(units, kernel.shape[-1]), _outputs(offsets, kernel.shape[-1]))
+
+
+def _units(weights: Floats) -> Floats:
+    """Return the weights of a softmax with the same probabilities, one unit a label: [..., labels]."""
+    # A softmax of the logits -z/2 and z/2 is the sigmoid of z.
+    return np.concatenate([-weights / 2, weights / 2], axis=-1) if weights.shape[-1] == 1 else weights.copy()
+
+
+def _outputs(units: Floats, outputs: int) -> Floats:
+    """Return the weights of a sigmoid with the probabilities of two units, or the units if there are more labels."""
+    return units[..., 1:] - units[..., :1] if outputs == 1 else units

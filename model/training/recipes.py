@@ -5,6 +5,7 @@ A recipe is a function of a `Task` that returns a `Trained`. Those of the shippe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,12 +21,14 @@ from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Floats
 from sentiment_conv1d.model.evaluation.multilabel import Measured
 from sentiment_conv1d.model.evaluation.trained import encode, predict
+from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training import initial, network
 from sentiment_conv1d.model.training.averaging import average
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.fitting import Progress, TrainingError, fit
+from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.task import Task
 
 
@@ -43,6 +46,16 @@ class Trained:
     stages: Stages
     best_epoch: int = 0
     vectors: str = ""  # a description of the pretrained vectors
+    start: Run | Pretrained | None = None  # whose weights it started with
+    held_out_loss: float = math.inf  # the log loss of the texts that decided
+    rejected: Trained | None = None  # the other one of two trainings, whose held-out loss is higher
+
+    @property
+    def title(self) -> str:
+        """What the network is called beside others."""
+        if isinstance(self.start, Pretrained):
+            return f"continued from {self.start.title}"
+        return "your network"
 
 
 def follow(task: Task) -> Trained:
@@ -51,7 +64,14 @@ def follow(task: Task) -> Trained:
         return _fitted(task)
     if task.embeddings is not None:
         raise TrainingError("an ensemble cannot use pretrained vectors: pass --preset text-cnn")
-    return _averaged(task)
+    stages = task.stages()
+    if task.shipped is None:
+        return _averaged(task, stages)
+    anew = _averaged(task, stages)
+    start = replace(task, start=task.shipped, configuration=task.shipped.continued(task.configuration))
+    continued = _averaged(start, stages, "continued-")
+    better, worse = sorted((anew, continued), key=lambda trained: trained.held_out_loss)
+    return replace(better, rejected=worse)
 
 
 def _fitted(task: Task) -> Trained:
@@ -78,16 +98,16 @@ def _fitted(task: Task) -> Trained:
         stages=stages,
         best_epoch=reached.best_epoch,
         vectors=_describe(vectors, tokenizer),
+        start=task.start,
     )
 
 
-def _averaged(task: Task) -> Trained:
-    """Train with the recipe `ensemble`."""
+def _averaged(task: Task, stages: Stages, name: str = "") -> Trained:
+    """Train with the recipe `ensemble`. `name` is part of the names of its stages."""
     work, width = task.work, network.table_width(task.configuration)
     task = replace(task, configuration=task.configuration.model_copy(update={"embedding_width": width}))
-    stages = task.stages()
-    averaged = average(task, stages)
-    decision = choose_rule(task.configuration, work, averaged.held_out)
+    averaged = average(task, stages, name)
+    decision = choose_rule(task.configuration, _judged(work, averaged.judged), averaged.held_out)
     model = network.of_tables(task.configuration, averaged.network.tables, *averaged.network.dense)
     network.divide_logits(model, decision.temperature)
     return Trained(
@@ -102,7 +122,16 @@ def _averaged(task: Task) -> Trained:
         history=averaged.history.document,
         stages=stages,
         best_epoch=averaged.best_epoch,
+        start=task.start,
+        held_out_loss=averaged.loss,
     )
+
+
+def _judged(work: Plan, judged: Examples | None) -> Plan:
+    """Return a plan whose validation texts are those that decided."""
+    if judged is None or judged is work.validation:
+        return work
+    return replace(work, validation=judged, validation_source=f"{len(judged):,} training texts, each held out in turn")
 
 
 def evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Measured | None:
@@ -119,6 +148,7 @@ def _fit(task: Task, tokenizer: Tokenizer, vectors: Vectors | None, stages: Stag
     if vectors is not None:
         network.set_vectors(model, vectors)
     if task.start is not None:
+        assert isinstance(task.start, Run)  # an artifact is continued with the other recipe
         initial.set_weights(model, task.start, configuration.labels)
     train = (encode(tokenizer, work.train.texts), work.train.labels)
     validation = None

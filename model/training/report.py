@@ -102,7 +102,6 @@ def report_html(
     """
     body = _TEMPLATE.render(
         work=task.work,
-        start=task.start,
         trained=trained,
         configuration=trained.configuration,
         decision=trained.decision,
@@ -110,6 +109,7 @@ def report_html(
         several=results.network if isinstance(results.network, MultilabelEvaluation) else None,
         baseline=results.baseline,
         verdict=results.verdict,
+        compared=list(results.compared_lines()),
         segments=results.segments,
         profile=profile(task.work, trained.tokenizer),
         parameters=trained.model.count_params(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from sentiment_conv1d.artifact.decision import DecisionRule
@@ -26,6 +27,8 @@ class Results(NamedTuple):
     decision: DecisionRule
     segments: Segments | None = None  # of the test texts, if their column is known
     advice: Sequence[str] = ()  # what may help if the baseline is more accurate
+    compared: Mapping[str, Measured] = MappingProxyType({})  # shipped models and all trainings, by what they are
+    kept: str = ""  # the training whose network this is, if there were two
 
     def lines(self, test_source: str | None) -> Iterator[str]:
         """Yield the measures as lines for a terminal. `test_source` describes the test texts."""
@@ -33,6 +36,7 @@ class Results(NamedTuple):
             yield f"calibration: {self.decision.calibration.describe()}"
         if self.network is None:
             return
+        yield from self.compared_lines()
         yield f"measured on {test_source}:"
         yield from value_lines(self.network.values())
         if isinstance(self.network, MultilabelEvaluation):
@@ -64,6 +68,14 @@ class Results(NamedTuple):
         difference = f"{compared.accuracy_difference:+.4f}, 95% interval {low:+.4f} to {high:+.4f}"
         return f"The network {found} accurate than {name}: {difference}"
 
+    def compared_lines(self) -> Iterator[str]:
+        """Yield the accuracies of shipped models and of the trainings, and which training was kept."""
+        if self.compared:
+            yield "accuracy: " + "; ".join(f"{name}: {each.accuracy:.3f}" for name, each in self.compared.items())
+            yield "warning: the texts may have been in the training of a shipped model: its card names its sources"
+        if self.kept:
+            yield f"kept: {self.kept}, whose log loss on held-out texts is lower"
+
     def metrics(self, test_source: str | None) -> Metrics | None:
         """Return the measures for `metrics.json`; None without test texts. `test_source` describes the test texts."""
         if self.network is None:
@@ -78,15 +90,26 @@ class Results(NamedTuple):
         return self.network.metrics(test_source, others)
 
 
-def measure(work: Plan, trained: Trained, segment_column: str | None) -> Results:
-    """Measure the baseline and the segments of `segment_column` on the test texts, if there are any."""
+def measure(
+    work: Plan, trained: Trained, segment_column: str | None, shipped: Mapping[str, Evaluation] = MappingProxyType({})
+) -> Results:
+    """Measure the baseline and the segments of `segment_column` on the test texts, if there are any.
+
+    `shipped` are the evaluations of shipped models on these texts, by name.
+    """
     baseline = segments = None
     if work.test is not None and isinstance(trained.evaluation, Evaluation):
         characters = trained.tokenizer.cuts_characters
         baseline = measure_baseline(work.label_names, trained.learned, work.test, characters=characters)
         if segment_column is not None:
             segments = by_segment(trained.evaluation, segment_column, [row.segment for row in work.test.rows])
-    return Results(trained.evaluation, baseline, trained.decision, segments, _advice(trained))
+    compared: dict[str, Measured] = {f"{name}, as shipped": each for name, each in shipped.items()}
+    trainings = [trained] if trained.rejected is None else [trained, trained.rejected]
+    if shipped or trained.rejected is not None:
+        trainings.sort(key=lambda each: each.start is not None)
+        compared |= {each.title: each.evaluation for each in trainings if each.evaluation is not None}
+    kept = "" if trained.rejected is None else trained.title
+    return Results(trained.evaluation, baseline, trained.decision, segments, _advice(trained), compared, kept)
 
 
 def _advice(trained: Trained) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -23,12 +24,14 @@ from sentiment_conv1d.artifact.manifest import TrainingData
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.model.data import Plan, TrainingTexts, write_faults
 from sentiment_conv1d.model.evaluation import plots
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.run import (
     BAD_ROWS_FILE,
     CONFIGURATION_FILE,
     DATA_FILE,
     DECISION_FILE,
     HISTORY_FILE,
+    INHERITED_FILE,
     KERAS_FILE,
     METRICS_FILE,
     PLOTS_FOLDER,
@@ -44,6 +47,7 @@ from sentiment_conv1d.model.run import (
 )
 from sentiment_conv1d.model.training import initial
 from sentiment_conv1d.model.training.fitting import TrainingError
+from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.recipes import Trained, follow
 from sentiment_conv1d.model.training.report import report_html
 from sentiment_conv1d.model.training.results import Results, measure
@@ -55,13 +59,15 @@ def train(
     recipe: Callable[[Task], Trained] = follow,
     *,
     segment_column: str | None = None,
+    shipped: Mapping[str, Evaluation] = MappingProxyType({}),
     list_bad_rows: bool = False,
 ) -> Results:
     """Train with a recipe, evaluate and write the run folder, which appears when it is complete.
 
     Every epoch writes a checkpoint next to the run folder, from which the same training continues. The checkpoint is
-    removed at the end. `segment_column` is the column that the data was read with. With `list_bad_rows`, the run folder
-    lists the rows that were left out of the data.
+    removed at the end. `segment_column` is the column that the data was read with, and `shipped` are the
+    evaluations of shipped models on the test texts. With `list_bad_rows`, the run folder lists the rows that were left
+    out of the data.
 
     Returns the measures of the test texts. Raises `RunError` if the folder cannot be written or the checkpoint is of
     another training, `DataError` if the vectors cannot be read, and `TrainingError`. If the folder cannot be written
@@ -74,7 +80,7 @@ def train(
     ensure_free(task.out, task.overwrite)
     _set_seed(task.configuration.seed)
     trained = recipe(task)
-    results = measure(task.work, trained, segment_column)
+    results = measure(task.work, trained, segment_column, shipped)
     write = partial(_write, task, trained, results, list_bad_rows, time.perf_counter() - started)
     try:
         with staging(task.out, task.overwrite) as folder:
@@ -138,7 +144,8 @@ def _checked(task: Task) -> Task:
     if task.start is not None:
         if task.embeddings is not None:
             raise TrainingError("the run to start from has word vectors, so pretrained ones cannot be used")
-        initial.check(task.start, configuration)
+        if isinstance(task.start, Run):
+            initial.check(task.start, configuration)
     return replace(task, configuration=configuration)
 
 
@@ -154,8 +161,10 @@ def _write_model(folder: Path, task: Task, trained: Trained) -> None:
     (folder / TOKENIZER_FILE).write_text(trained.tokenizer.to_json(), encoding="utf-8")
     write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
     write_json(folder / DECISION_FILE, trained.decision.model_dump())
-    _used_texts(task.work, task.start).write(folder / TRAINING_TEXTS_FILE)
-    write_json(folder / DATA_FILE, _data(task.work, task.start).model_dump())
+    _used_texts(task.work, trained.start).write(folder / TRAINING_TEXTS_FILE)
+    write_json(folder / DATA_FILE, _data(task.work, trained.start).model_dump())
+    if trained.start is not None and trained.start.inherited is not None:
+        write_json(folder / INHERITED_FILE, trained.start.inherited.model_dump())
 
 
 def _write_measures(folder: Path, work: Plan, trained: Trained, results: Results) -> None:
@@ -173,16 +182,16 @@ def _write_measures(folder: Path, work: Plan, trained: Trained, results: Results
         write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
 
 
-def _data(work: Plan, start: Run | None) -> TrainingData:
+def _data(work: Plan, start: Run | Pretrained | None) -> TrainingData:
     counts = work.train.counts(len(work.label_names))
     return TrainingData(
         source=work.source,
         labels=dict(zip(work.label_names, counts, strict=True)),
-        started_from=None if start is None else start.path.name,
+        started_from=None if start is None else start.title,
     )
 
 
-def _used_texts(work: Plan, start: Run | None) -> TrainingTexts:
+def _used_texts(work: Plan, start: Run | Pretrained | None) -> TrainingTexts:
     """Return the texts that the model depends on, including those of the run that the training started from."""
     used = TrainingTexts.of(work.used_texts)
     return used if start is None or start.trained_on is None else used | start.trained_on

@@ -120,7 +120,7 @@ class TrainingData(_Record):
     source: Description
     labels: Map[int] = Field(description="The number of texts by their label.")
     started_from: Description | None = Field(
-        None, description="The name of the run whose weights the training started with."
+        None, description="The run, or the model and version, whose weights the training started with."
     )
 
     def renamed(self, names: Mapping[str, str]) -> TrainingData:

@@ -155,9 +155,7 @@ def _data(manifest: Manifest) -> Iterator[str]:
     if data is None:
         yield "The artifact does not state what the model was trained on."
     else:
-        start = (
-            "" if data.started_from is None else f", starting with the weights of the run {_text(data.started_from)}"
-        )
+        start = "" if data.started_from is None else f", starting with the weights of {_text(data.started_from)}"
         yield from (f"Trained on {_text(data.source)}{start}:", "")
         yield from _table(("label", "texts"), [(_text(label), f"{number:,}") for label, number in data.labels.items()])
     yield ""

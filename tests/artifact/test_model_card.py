@@ -64,7 +64,7 @@ def test_sections(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.text.splitlines() if "|" in line]
     assert [LABELS[0], "1.0000", "0.5000", "0.6667", "2"] in rows
     assert [LABELS[2], "160"] in rows
-    assert "Trained on 480 of 600 reviews of a|b.csv, starting with the weights of the run may:" in card.text
+    assert "Trained on 480 of 600 reviews of a|b.csv, starting with the weights of may:" in card.text
     assert f"It finds 50.0% of the texts with the label `{LABELS[0]}`, the least of all labels." in card.text
     assert "The licence of the model is apache-2.0." in card.text
     assert "sentiment-conv1d push model_repository/tickets/1 hf://ORGANIZATION/tickets/models" in card.text
@@ -82,7 +82,7 @@ def test_markdown_in_names(tmp_path: Path) -> None:
     assert r"| a\|b | 1 |" in card
     assert r"| \*e\* # f | 1 |" in card
     assert r"Measured on 4 of \<b>.csv (3 texts):" in card
-    assert r"Trained on 3 texts of \*\_my\_\*.csv, starting with the weights of the run \[x\](y):" in card
+    assert r"Trained on 3 texts of \*\_my\_\*.csv, starting with the weights of \[x\](y):" in card
 
 
 def test_unknown_data(artifact: Artifact) -> None:

@@ -50,7 +50,7 @@ def test_read_run(run_path: Path) -> None:
         "38 of 60 texts of reviews.csv",
         {"negative": 19, "positive": 19},
     )
-    assert found.keras_file == run_path / "model.keras"
+    assert found.weights_file == run_path / "model.keras"
 
 
 def test_missing_run(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentiment_conv1d.model.data import DataError, Dataset, Examples, TrainingTexts, plan
+from sentiment_conv1d.model.data import DataError, Dataset, Examples, TrainingTexts, parts, plan
 
 SEEN = TrainingTexts.of(f"text {number}" for number in range(20))
 
@@ -52,3 +52,14 @@ def test_nothing_to_hold_out(data: Dataset, fractions: tuple[float, float]) -> N
         plan(data, test_fraction=fractions[0], validation_fraction=fractions[1], seed=0, seen=SEEN)
     if data.test is None:
         assert plan(data, test_fraction=0, validation_fraction=0, seed=0, seen=SEEN).train.texts == data.train.texts
+
+
+def test_parts() -> None:
+    """The parts have as many of each label, rare ones too, and equal texts are in the same part."""
+    texts = [f"common {number}" for number in range(30)] + [f"rare {number}" for number in range(4)] + ["common 7"] * 5
+    labels = np.array([0] * 30 + [1] * 4 + [0] * 5)
+    part = parts(Examples(texts, labels), 3, 0)
+    assert np.bincount(part[:30]).tolist() == [10, 10, 10]
+    assert sorted(np.bincount(part[30:34]).tolist()) == [1, 1, 2]
+    assert set(part[34:]) == {part[7]}
+    assert not np.array_equal(part, parts(Examples(texts, labels), 3, 1))

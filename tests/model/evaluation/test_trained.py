@@ -40,7 +40,7 @@ def test_another_network(run_path: Path, reviews: Path, tmp_path: Path, change: 
     old = trained.load(run)
     model = keras.models.clone_model(old, clone_function=changed)
     model.set_weights(old.get_weights())
-    model.save(run.keras_file)
+    model.save(run.weights_file)
     examples = load(reviews).train
     found = trained.evaluate_run(run, examples, False)
     assert np.array_equal(found.outputs, trained.predict(model, run.tokenizer, examples.texts))

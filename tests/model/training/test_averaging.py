@@ -14,6 +14,7 @@ from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.training import averaging
 from sentiment_conv1d.model.training.checkpoint import Stages
 from tests.model.training.runs import fill_disk, weights
 from tests.tiny import write_reviews
@@ -25,6 +26,7 @@ FLAGS = (
     *("--max-tokens", "14"),
     *("--epochs", "12"),
     *("--validation-fraction", "0.3"),
+    *("--init-from", "none"),
 )
 
 
@@ -84,8 +86,26 @@ def test_history(run_path: Path) -> None:
         "seconds",
     }
     assert history["epochs"][-1]["loss"] < history["epochs"][0]["loss"]
-    texts = 120 * 0.8 * 0.7
+    texts = 120 * 0.8 * 2  # each of three ensembles learns two thirds
     assert history["steps"][-1]["step"] == pytest.approx(len(history["epochs"]) * texts, rel=0.05)
+
+
+def test_few_texts(run_path: Path) -> None:
+    """All of few texts are held out in turn, so all of them decide."""
+    decision = read_run(run_path).decision
+    assert decision.chosen_on == "96 training texts, each held out in turn"
+    assert decision.calibration is not None and decision.calibration.texts == 96
+
+
+def test_many_texts(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many texts, a share decides."""
+    monkeypatch.setattr(averaging, "FEW", 90)
+    assert train(reviews, tmp_path / "run", "--epochs", "2") == 0
+    run, history = read_run(tmp_path / "run"), json.loads((tmp_path / "run" / "history.json").read_text())
+    assert run.decision.chosen_on is not None and run.decision.chosen_on.endswith(
+        " held out of 120 texts of reviews.csv"
+    )
+    assert history["steps"][-1]["step"] == pytest.approx(2 * 120 * 0.8 * 0.7, rel=0.05)
 
 
 def test_held_out_texts_are_learned_at_the_end(tmp_path: Path) -> None:

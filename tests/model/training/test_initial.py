@@ -166,6 +166,7 @@ ENSEMBLE = (
     *("--max-tokens", "14"),
     *("--epochs", "6"),
     *("--validation-fraction", "0.3"),
+    *("--init-from", "none"),
 )
 
 
