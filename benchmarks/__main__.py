@@ -40,6 +40,7 @@ SECTIONS = {
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "accuracy.domains": Section(("../research/reviews/reviews-accuracy.md",), ("--smoke",)),
     "accuracy.neutral": Section(("models.md",), ("--smoke",)),
+    "accuracy.few_rows": Section(("training.md",), ("--smoke",)),
     "accuracy.training": Section(("training.md",), ("--smoke",)),
 }
 

@@ -1,7 +1,8 @@
 """`python -m benchmarks.accuracy.training --imdb FOLDER --reviews FOLDER`: the default training on few rows.
 
-Trains with `train` and no other flags on five sets of 300 to 2,000 reviews, and prints the accuracy next to that of the
-baseline that `train` measures, which learns the same rows.
+Trains with `train --init-from none` on five sets of 300 to 2,000 reviews, and prints the accuracy next to that of the
+baseline that `train` measures, which learns the same rows. A start from a shipped model is not allowed, because
+`reviews` has learned most of these texts.
 
 All rows, those to test on too, come from `train.parquet` of each folder, except the health apps, which are only in
 `test.parquet`. Only one half of the rows in `train.parquet` is used, so that a configuration can be chosen on the other
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [list(SETS)[int(number)] for number in options.sets.split(",")]
     rows = []
     for name in names[: 1 if options.smoke else None]:
-        pool = _generated() if options.smoke else _pool(name, options)
+        pool = generated() if options.smoke else _pool(name, options)
         count = 60 if options.smoke else SETS[name]
         results = []
         for seed in map(int, options.seeds.split(",")[: 1 if options.smoke else None]):
@@ -86,13 +87,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measure(train: Sequence[Row], test: Sequence[Row]) -> Result:
-    """Train on rows with the defaults, and measure it and the baseline on other rows."""
+    """Train anew on rows with the defaults, and measure it and the baseline on other rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part, rows in {"train": train, "test": test}.items():
             with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([("text", "label"), *rows])
         command = ["train", "--data", str(folder / "train.csv"), "--test-data", str(folder / "test.csv")]
+        command += ["--init-from", "none"]
         started = time.process_time()
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as errors:
             status = model_main([*command, "--out", str(folder / "run")])
@@ -152,7 +154,8 @@ def _domains(path: Path) -> list[Row]:
     return [row for row in zip(content["text"], content["domain"], strict=True) if row[1] in chosen]
 
 
-def _generated() -> list[Row]:
+def generated() -> list[Row]:
+    """Return short texts with the labels bad and good, which two words reveal."""
     generator = random.Random(0)
     plain = ["the", "film", "a", "story", "of", "two", "people", "in", "town", "and", "it", "has", "an", "ending"]
     telling = {"bad": ["awful", "dull", "clumsy"], "good": ["lovely", "bright", "moving"]}

@@ -30,6 +30,11 @@ from tests.processes import PROJECT, run
             "| set | rows | default | baseline | difference | processor seconds |",
         ),
         (
+            "accuracy.few_rows",
+            "| domain | rows | `reviews`, as shipped | your network | continued | kept | linear | processor seconds "
+            "| `reviews` on its domains | kept, on these domains |",
+        ),
+        (
             "accuracy.domains",
             "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
         ),
