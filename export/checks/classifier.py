@@ -135,7 +135,7 @@ def _check_units(trained: Trained) -> None:
 def _outputs(trained: Trained, inputs: Inputs) -> Outputs:
     tokens = trained.input_shape.pad(inputs.rows)
     try:
-        answers = trained.predict(tokens)
+        answers = in_blocks(trained.predict, tokens)
         alone = np.concatenate([trained.predict(tokens[row : row + 1]) for row in range(_ALONE)])
     except Exception as error:
         raise ExportError(
@@ -212,6 +212,6 @@ def _with_large_weights(trained: Trained, inputs: Inputs) -> Outputs:
     weights = trained.model.get_weights()
     trained.model.set_weights([_SCALE * weight for weight in weights])
     try:
-        return trained.predict(trained.input_shape.pad(inputs.rows))
+        return in_blocks(trained.predict, trained.input_shape.pad(inputs.rows))
     finally:
         trained.model.set_weights(weights)

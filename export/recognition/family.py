@@ -2,7 +2,8 @@
 
 Only a model of this family can be folded. It is recognized by its layers and their connections, however it was built.
 Inner models count as their layers, layers that do nothing after training are skipped, and batch normalizations are
-merged into the weights before or after them. Layers that read each word alone become part of the embedding. A subclass
+merged into the weights before or after them. Layers that read each word alone become part of the embedding. A sum of
+shifted embeddings is a convolution of look-up tables, and several embeddings are one with all their columns. A subclass
 of a layer is not accepted, because it may compute anything.
 """
 
@@ -70,17 +71,14 @@ def _recognize(model: keras.Model, max_tokens: int | None) -> Family:
         raise _Unsupported(f"its input has shape {tokens.shape}, and no sequence length is given")
     head, features = _head(Tensor(model.outputs[0]))
     branches = _branches(features)
-    words = [branch.words for branch in branches]
-    if not all(np.array_equal(each.table, words[0].table) for each in words):
-        names = sorted({each.name for each in words})
-        raise _Unsupported(f"its convolutions read different embeddings: {', '.join(names)}")
-    if any(each.tokens is not tokens for each in words):
-        raise _Unsupported(f"layer {words[0].name} does not read the model's input everywhere")
+    if any(branch.words.tokens is not tokens for branch in branches):
+        raise _Unsupported(f"layer {branches[0].words.name} does not read the model's input everywhere")
+    embedding, branches = _one_embedding(branches)
     for branch in branches:
         if branch.bank.span > sequence_length + sum(branch.bank.padding):
             raise _Unsupported(f"a filter spans {branch.bank.span} words, and the sequence length is {sequence_length}")
     banks, head = _joined(branches, head)
-    return Family(int(sequence_length), words[0].table.astype(np.float32), tuple(banks), tuple(head))
+    return Family(int(sequence_length), embedding, tuple(banks), tuple(head))
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ class _Filters:
     bias: Weights  # [filters]
     activations: tuple[str, ...]
     after: Affine | None  # a normalization after the activations
-    inputs: Tensor
+    inputs: Tensor | _Words
 
 
 @dataclass(frozen=True)
@@ -217,12 +215,36 @@ def _branch(tensor: Tensor, following: list[str | Affine]) -> _Branch:
     if type(layer) is keras.layers.Conv1D:
         bank = replace(bank, dilation=int(layer.dilation_rate[0]))
         bank = replace(bank, padding=_padding(layer.padding, bank.span))
-    return _Branch(bank, before_pooling, after_pooling, _words(found.inputs))
+    words = found.inputs if isinstance(found.inputs, _Words) else _words(found.inputs)
+    return _Branch(bank, before_pooling, after_pooling, words)
+
+
+def _one_embedding(branches: list[_Branch]) -> tuple[Weights, list[_Branch]]:
+    """Return an embedding with the columns of all that the branches read, and the branches with kernels for it."""
+    tables: list[Numbers] = []
+    places: list[int] = []  # of the table that each branch reads
+    for branch in branches:
+        table = branch.words.table
+        place = next((place for place, other in enumerate(tables) if np.array_equal(table, other)), len(tables))
+        if place == len(tables):
+            tables.append(table)
+        places.append(place)
+    if len({len(table) for table in tables}) > 1:
+        names = sorted({branch.words.name for branch in branches})
+        raise _Unsupported(f"its convolutions read embeddings of different vocabularies: {', '.join(names)}")
+    ends = np.cumsum([table.shape[1] for table in tables])
+    joined = []
+    for branch, place in zip(branches, places, strict=True):
+        width, inputs, filters = branch.bank.kernel.shape
+        kernel = np.zeros((width, ends[-1], filters), np.float32)
+        kernel[:, ends[place] - inputs : ends[place]] = branch.bank.kernel
+        joined.append(replace(branch, bank=replace(branch.bank, kernel=kernel)))
+    return np.concatenate(tables, axis=1).astype(np.float32), joined
 
 
 def _composed(found: _Filters) -> _Filters:
     """Return a convolution of width 1 and the convolutions without an activation before it as one."""
-    while len(found.kernel) == 1:
+    while len(found.kernel) == 1 and isinstance(found.inputs, Tensor):
         before = _steps(found.inputs)
         if _kernel(before.layer) is None:
             break
@@ -270,9 +292,41 @@ def _words(tensor: Tensor) -> _Words:
 def _filters(found: _Steps) -> _Filters:
     kernel, layer = _kernel(found.layer), _inner(found.layer)
     if kernel is None:
-        raise _Unsupported(f"layer {layer.name} is where a convolution should be")
+        return _of_tables(found)
     merged = _merged(kernel, _bias(layer), [*_activation(layer), *found.steps])
     return _Filters(layer, *merged, found.inputs[0])
+
+
+def _of_tables(found: _Steps) -> _Filters:
+    """Return the convolution that an embedding is, or the sum of embeddings of the first, second, ... word of a window.
+
+    Each number of an embedding belongs to one filter and one place in the window.
+    """
+    if type(found.layer) not in (keras.layers.Add, keras.layers.Embedding):
+        raise _Unsupported(f"layer {found.layer.name} is where a convolution should be")
+    taps = [_tap(each) for each in found.inputs] if type(found.layer) is keras.layers.Add else [_tap(found.tensor)]
+    width = len(taps)
+    by_place = dict(taps)
+    if sorted(by_place) != [(place, width - 1 - place) for place in range(width)]:
+        raise _Unsupported(f"layer {found.layer.name} does not add the first, second, ... word of a window")
+    words = [by_place[place] for place in sorted(by_place)]
+    if any(each.tokens is not words[0].tokens for each in words):
+        raise _Unsupported(f"layer {found.layer.name} adds words of different inputs")
+    if len({each.table.shape for each in words}) > 1:
+        raise _Unsupported(f"layer {found.layer.name} adds embeddings of different shapes")
+    filters = words[0].table.shape[1]
+    kernel = np.eye(width * filters, dtype=np.float32).reshape(width, filters, width * filters).transpose(0, 2, 1)
+    merged = _merged(kernel, np.zeros(filters, np.float32), found.steps)
+    table = np.concatenate([each.table for each in words], axis=1)
+    return _Filters(found.layer, *merged, _Words(words[0].name, table, words[0].tokens))
+
+
+def _tap(tensor: Tensor) -> tuple[tuple[int, int], _Words]:
+    """Return the embedding of a place in a window, and how many words it leaves out at the start and the end."""
+    layer, inputs = producer(skip_idle(tensor))
+    if type(layer) is keras.layers.Cropping1D:
+        return tuple(layer.cropping), _words(inputs[0])
+    return (0, 0), _words(tensor)
 
 
 def _kernel(layer: Any) -> Weights | None:

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
+from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.model.data.opinions import places
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import Run
-from sentiment_conv1d.model.training import network
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.pretrained import Pretrained, kind_of
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
@@ -97,8 +97,11 @@ class InitialTables:
         banks = configuration.convolutions
         if isinstance(start, Pretrained):
             return cls(start.manifest.labels, unknown, banks, start.tables, start.kernel, start.bias)
-        tables, kernel, bias = network.read_tables(trained.load(start), configuration)
-        return cls(configuration.labels, unknown, banks, tables, kernel, bias)
+        read = from_keras(trained.load(start), configuration)
+        (dense,) = read.head
+        return cls(
+            configuration.labels, unknown, banks, [each.entries for each in read.tables], dense.kernel, dense.bias
+        )
 
     def copy_to(self, net: TableNetwork, configuration: BaseConfiguration, ids: Ids) -> None:
         """Set the first filters of each bank to these, and give every label that they have its logits.

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import keras
-import numpy as np
 
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration, Convolution
 from sentiment_conv1d.artifact.layers import Weights
@@ -19,6 +18,11 @@ _OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
 }
 
+_POOLINGS = {"max": keras.layers.GlobalMaxPooling1D, "mean": keras.layers.GlobalAveragePooling1D}
+
+#: The activation of a bank with each pooling.
+_ACTIVATIONS = {"max": "relu", "mean": "linear"}
+
 
 def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model:
     """Build and compile a network: ids int32 [batch, max_tokens] -> probabilities float32 [batch, outputs].
@@ -28,7 +32,21 @@ def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model
     tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
     embedded = keras.layers.Embedding(vocabulary_size, configuration.embedding_width, name="embedding")(tokens)
     embedded = keras.layers.Dropout(configuration.embedding_dropout, name="embedding_dropout")(embedded)
-    pooled = [_pool(convolution, embedded) for convolution in configuration.convolutions]
+    feature_maps = [
+        keras.layers.Conv1D(bank.filters, bank.width, activation=_ACTIVATIONS[bank.pooling], name=bank.name)(embedded)
+        for bank in configuration.convolutions
+    ]
+    return _compiled(configuration, tokens, feature_maps)
+
+
+def _compiled(
+    configuration: BaseConfiguration, tokens: keras.KerasTensor, feature_maps: Sequence[keras.KerasTensor]
+) -> keras.Model:
+    """Return the network whose convolutions have these feature maps: float32 [batch, positions, filters] each."""
+    pooled = [
+        _POOLINGS[bank.pooling](name=bank.name.replace("convolution", "pool"))(feature_map)
+        for bank, feature_map in zip(configuration.convolutions, feature_maps, strict=True)
+    ]
     features = pooled[0] if len(pooled) == 1 else keras.layers.Concatenate(name="features")(pooled)
     hidden = features
     if configuration.hidden_width:
@@ -48,16 +66,6 @@ def build(configuration: BaseConfiguration, vocabulary_size: int) -> keras.Model
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy") if configuration.multilabel else "accuracy"],
     )
     return model
-
-
-def _pool(bank: Convolution, embedded: keras.KerasTensor) -> keras.KerasTensor:
-    """Return the pooled values of a bank: float32 [batch, filters]."""
-    pooling, activation = {
-        "max": (keras.layers.GlobalMaxPooling1D, "relu"),
-        "mean": (keras.layers.GlobalAveragePooling1D, None),
-    }[bank.pooling]
-    feature_map = keras.layers.Conv1D(bank.filters, bank.width, activation=activation, name=bank.name)(embedded)
-    return pooling(name=bank.name.replace("convolution", "pool"))(feature_map)
 
 
 def set_vectors(model: keras.Model, vectors: Vectors) -> None:
@@ -80,42 +88,36 @@ def of_tables(
 ) -> keras.Model:
     """Build a network from the look-up tables of each bank, [width, vocabulary, filters], and the last dense layer.
 
-    The embedding of a word consists of its rows in all tables, side by side, so the embedding width of `configuration`
-    must be `table_width(configuration)`. The kernel of each tap selects that tap's row. Tables of averages contain the
-    parts of the sum divided by the square root of `max_tokens`.
+    Each table is an embedding, and the feature map of a bank is the sum of its embeddings, each shifted to its place in
+    the window. That is a convolution of all embeddings side by side, in a small part of the time and memory. Tables of
+    averages contain the parts of the sum divided by the square root of `max_tokens`.
     """
-    scaled = [
-        table * _scale(bank, configuration) for table, bank in zip(tables, configuration.convolutions, strict=True)
-    ]
-    rows = np.concatenate([row for table in scaled for row in table], axis=1)
-    model = build(configuration, len(rows))
-    model.get_layer("embedding").set_weights([rows])
-    first = 0
-    for bank in configuration.convolutions:
-        taps = np.zeros((bank.width, rows.shape[1], bank.filters), np.float32)
-        for tap in taps:
-            tap[first : first + bank.filters] = np.eye(bank.filters)
-            first += bank.filters
-        model.get_layer(bank.name).set_weights([taps, np.zeros(bank.filters, np.float32)])
+    tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
+    banks = list(zip(configuration.convolutions, tables, strict=True))
+    model = _compiled(configuration, tokens, [_feature_map(tokens, bank, table.shape[1]) for bank, table in banks])
+    for bank, table in banks:
+        for place, rows in enumerate(table):
+            model.get_layer(bank.table_name(place)).set_weights([rows * scale(bank, configuration)])
     model.get_layer("probabilities").set_weights([kernel, bias])
     return model
 
 
-def read_tables(model: keras.Model, configuration: BaseConfiguration) -> tuple[list[Weights], Weights, Weights]:
-    """Return the tables, the kernel and the bias that `of_tables` was given."""
-    (rows,) = model.get_layer("embedding").get_weights()
-    tables, first = [], 0
-    for bank in configuration.convolutions:
-        last = first + bank.width * bank.filters
-        table = rows[:, first:last].reshape(len(rows), bank.width, bank.filters).transpose(1, 0, 2)
-        tables.append(table / _scale(bank, configuration))
-        first = last
-    return tables, *model.get_layer("probabilities").get_weights()
+def _feature_map(tokens: keras.KerasTensor, bank: Convolution, vocabulary: int) -> keras.KerasTensor:
+    """Return the activated sums of the filters of a bank at every position: float32 [batch, positions, filters]."""
+    width = bank.width
+    embedded = [
+        keras.layers.Embedding(vocabulary, bank.filters, name=bank.table_name(place))(tokens) for place in range(width)
+    ]
+    sums = embedded[0]
+    if width > 1:
+        shifted = [keras.layers.Cropping1D((place, width - 1 - place))(each) for place, each in enumerate(embedded)]
+        sums = keras.layers.Add(name=bank.name)(shifted)
+    return keras.layers.Activation(_ACTIVATIONS[bank.pooling])(sums)
 
 
-def _scale(bank: Convolution, configuration: BaseConfiguration) -> np.float32:
-    """Return the factor of a table in the embedding. An average is the sum divided by `max_tokens`."""
-    return np.float32(1 if bank.pooling == "max" else math.sqrt(configuration.max_tokens))
+def scale(bank: Convolution, configuration: BaseConfiguration) -> float:
+    """Return the factor of a table in the network. An average is the sum divided by `max_tokens`."""
+    return 1 if bank.pooling == "max" else math.sqrt(configuration.max_tokens)
 
 
 def table_width(configuration: BaseConfiguration) -> int:

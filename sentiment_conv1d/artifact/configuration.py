@@ -46,6 +46,10 @@ class Convolution(BaseModel):
         """The name of the layer, which no other bank of the network has."""
         return f"convolution_{self.width}" + ("" if self.pooling == "max" else f"_{self.pooling}")
 
+    def table_name(self, place: int) -> str:
+        """Return the name of the layer that is the look-up table of a place in the window, 0 for the first."""
+        return f"{self.name.replace('convolution', 'table')}_{place + 1}"
+
     def __str__(self) -> str:
         return f"{self.width}:{self.filters}" + ("" if self.pooling == "max" else f":{self.pooling}")
 

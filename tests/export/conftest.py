@@ -35,14 +35,14 @@ def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Expo
 
 
 @pytest.fixture(scope="session")
-def averaging(trained: Trained) -> keras.Model:
-    """Build a model without a convolution, which cannot be folded, for the ids of the run."""
+def recurrent(trained: Trained) -> keras.Model:
+    """Build a recurrent model, which cannot be folded, for the ids of the run."""
     keras.utils.set_random_seed(1)
     return keras.Sequential(
         [
             keras.Input((trained.tokenizer.max_tokens,), dtype="int32"),
             keras.layers.Embedding(trained.tokenizer.vocabulary_size, 4),
-            keras.layers.GlobalAveragePooling1D(),
+            keras.layers.SimpleRNN(3),
             keras.layers.Dense(1, activation="sigmoid"),
         ]
     )

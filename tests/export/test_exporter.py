@@ -92,14 +92,14 @@ def test_next_version(trained: Trained, tmp_path: Path) -> None:
     assert versions(repository, "tiny") == [1, 2]
 
 
-def test_model_outside_the_family(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
+def test_model_outside_the_family(recurrent: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """A model that cannot be folded is exported with the reason, and reviews are padded in full."""
-    averaging.save(tmp_path / "averaging.keras")
+    recurrent.save(tmp_path / "recurrent.keras")
     (tmp_path / "tokenizer.json").write_text(trained.tokenizer.to_json())
-    loaded = from_keras_file(tmp_path / "averaging.keras", LABELS, tmp_path / "tokenizer.json")
-    exported = export(loaded, "averaging", tmp_path / "repository")
+    loaded = from_keras_file(tmp_path / "recurrent.keras", LABELS, tmp_path / "tokenizer.json")
+    exported = export(loaded, "recurrent", tmp_path / "repository")
     manifest = exported.artifact.manifest
-    assert "is where a convolution should be" in exported.unfolded
+    assert exported.unfolded == "layer simple_rnn is where a global pooling layer should be"
     assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
     assert (manifest.configuration, manifest.metrics) == (None, None)
     assert len(manifest.parity) == 3
@@ -247,11 +247,11 @@ def test_8_bit_graph_that_is_wrong_for_expected_answers(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_8_bit_form_of_a_model_outside_the_family(averaging: keras.Model, trained: Trained, tmp_path: Path) -> None:
+def test_8_bit_form_of_a_model_outside_the_family(recurrent: keras.Model, trained: Trained, tmp_path: Path) -> None:
     """The error contains the reason why the model cannot be folded."""
-    other = Trained(averaging, trained.tokenizer, LABELS)
+    other = Trained(recurrent, trained.tokenizer, LABELS)
     with pytest.raises(ExportError, match=r"only a model of the Conv1D family has an 8-bit form: layer .* is where"):
-        export(other, "averaging", tmp_path / "repository", quantize=True)
+        export(other, "recurrent", tmp_path / "repository", quantize=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -142,26 +142,26 @@ def test_long_data(
     assert "4 texts of reviews.csv, padded, batches" in capsys.readouterr().out
 
 
-def test_keras_file(averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keras_file(recurrent: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A Keras file is exported with its labels, and the output contains the reason why the model is not folded."""
-    averaging.save(tmp_path / "other.keras")
+    recurrent.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no, yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main([*arguments, "--unverified"]) == 0
     printed = capsys.readouterr().out
-    assert "not folded, so every text is padded to 12 ids: layer embedding" in printed
+    assert "not folded, so every text is padded to 12 ids: layer simple_rnn" in printed
     assert read_artifact(tmp_path / "r" / "other" / "1").manifest.labels == ("no", "yes")
 
 
 def test_model_without_an_8_bit_form(
-    averaging: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recurrent: keras.Model, run_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A model without an 8-bit form is refused with the reason, and nothing is written."""
-    averaging.save(tmp_path / "other.keras")
+    recurrent.save(tmp_path / "other.keras")
     reading = ["--tokenizer", str(run_path / "tokenizer.json"), "--labels", "no,yes"]
     arguments = [str(tmp_path / "other.keras"), *reading, "--name", "other", "--repository", str(tmp_path / "r")]
     assert main([*arguments, "--quantize"]) == 2
-    refused(capsys, "only a model of the Conv1D family has an 8-bit form: layer embedding")
+    refused(capsys, "only a model of the Conv1D family has an 8-bit form: layer simple_rnn")
     assert not (tmp_path / "r").exists()
 
 

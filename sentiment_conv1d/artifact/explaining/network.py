@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sentiment_conv1d.artifact.configuration import BaseConfiguration
+from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
 from sentiment_conv1d.artifact.layers import Bank, Dense, Head, Weights
 
 #: Table entries and sums of entries, float32 or uint8.
@@ -21,6 +21,19 @@ class Tables:
     """The parts that each word adds at each tap of the filters of one bank."""
 
     entries: Entries  # [width, vocabulary, filters]
+
+    @property
+    def filters(self) -> int:
+        """The number of filters."""
+        return int(self.entries.shape[2])
+
+    def kernel(self) -> Weights:
+        """Return a kernel [width, width, filters] that selects number k of a word at tap k.
+
+        A network without an embedding reads one number of a word for each tap, from the table.
+        """
+        width = len(self.entries)
+        return np.broadcast_to(np.eye(width, dtype=np.float32)[:, :, np.newaxis], (width, width, self.filters))
 
     def values(self, sums: Entries) -> Weights:
         """Convert sums of entries [..., filters] to values [..., filters]."""
@@ -55,7 +68,7 @@ class Network:
     banks: tuple[Bank, ...]
     head: Head
     final: str  # turns the logits into probabilities: Sigmoid or Softmax
-    quantized: tuple[QuantizedTables, ...] = ()  # one for every bank of an 8-bit graph, which has no embedding
+    stored: tuple[Tables, ...] = ()  # one for every bank of a network that has no embedding
 
     @cached_property
     def tables(self) -> tuple[Tables, ...]:
@@ -65,7 +78,7 @@ class Network:
         service that explains nothing spends no memory on them.
         """
         if self.embedding is None:
-            return self.quantized
+            return self.stored
         return tuple(Tables(self.embedding @ bank.kernel) for bank in self.banks)
 
     @property
@@ -92,15 +105,25 @@ def from_keras(model: Any, configuration: BaseConfiguration) -> Network:
         kernel, bias = model.get_layer(layer).get_weights()
         return np.asarray(kernel, np.float32), np.asarray(bias, np.float32)
 
-    banks = tuple(
-        Bank(*weights(bank.name), ("Relu",) if bank.pooling == "max" else (), pooling=bank.pooling)
-        for bank in configuration.convolutions
-    )
     hidden = [Dense(*weights("hidden"), ("Relu",))] if configuration.hidden_width else []
-    (embedding,) = model.get_layer("embedding").get_weights()
-    return Network(
-        np.asarray(embedding, np.float32),
-        banks,
-        (*hidden, Dense(*weights("probabilities"), ())),
-        configuration.activation.capitalize(),
+    head = (*hidden, Dense(*weights("probabilities"), ()))
+    final = configuration.activation.capitalize()
+    activations: dict[str, tuple[str, ...]] = {"max": ("Relu",), "mean": ()}
+    if "embedding" in {layer.name for layer in model.layers}:
+        banks = tuple(
+            Bank(*weights(bank.name), activations[bank.pooling], pooling=bank.pooling)
+            for bank in configuration.convolutions
+        )
+        (embedding,) = model.get_layer("embedding").get_weights()
+        return Network(np.asarray(embedding, np.float32), banks, head, final)
+    tables = tuple(_read_tables(model, bank) for bank in configuration.convolutions)
+    banks = tuple(
+        Bank(each.kernel(), np.zeros(each.filters, np.float32), activations[bank.pooling], pooling=bank.pooling)
+        for each, bank in zip(tables, configuration.convolutions, strict=True)
     )
+    return Network(None, banks, head, final, tables)
+
+
+def _read_tables(model: Any, bank: Convolution) -> Tables:
+    rows = [model.get_layer(bank.table_name(place)).get_weights()[0] for place in range(bank.width)]
+    return Tables(np.stack(rows).astype(np.float32))

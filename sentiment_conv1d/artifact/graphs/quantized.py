@@ -74,11 +74,7 @@ def _write_dequantized(graph: Graph, bank: Bank, tables: QuantizedTables, name: 
 
 
 def read_quantized_bank(graph: Graph, pooled: Pooled) -> tuple[Bank, QuantizedTables]:
-    """Return a pooled bank and its tables. Raises `UnknownGraph`.
-
-    The graph has no embedding. Its filters read one number of a word for each tap, from the table, and the kernel
-    selects number k at tap k.
-    """
+    """Return a pooled bank and its tables. Raises `UnknownGraph`."""
     value, activations = pooled
     if graph.operator(value) == "Mul" and not activations:
         return _read_average(graph, value)
@@ -92,8 +88,8 @@ def read_quantized_bank(graph: Graph, pooled: Pooled) -> tuple[Bank, QuantizedTa
     parts = [graph.weights(name) for name in graph.inputs(offset, "Sum")]
     entries = np.stack([graph.entries(name)[0] for name in read.tables])
     tables = QuantizedTables(entries, graph.weights(step), np.stack(parts[:width]))
-    bias: Weights = np.sum(parts[width:], axis=0) if parts[width:] else np.zeros(len(tables.step), np.float32)
-    return Bank(_selecting(tables), bias, activations, read.dilation, read.padding), tables
+    bias: Weights = np.sum(parts[width:], axis=0) if parts[width:] else np.zeros(tables.filters, np.float32)
+    return Bank(tables.kernel(), bias, activations, read.dilation, read.padding), tables
 
 
 def _read_average(graph: Graph, value: str) -> tuple[Bank, QuantizedTables]:
@@ -103,7 +99,7 @@ def _read_average(graph: Graph, value: str) -> tuple[Bank, QuantizedTables]:
     read = read_feature_map(graph, feature_map)
     entries, steps, lowest, biases = zip(*(_read_dequantized(graph, table) for table in read.tables), strict=True)
     tables = QuantizedTables(np.stack(entries), steps[0], np.stack(lowest))
-    bank = Bank(_selecting(tables), np.sum(biases, axis=0), activations, read.dilation, read.padding, "mean")
+    bank = Bank(tables.kernel(), np.sum(biases, axis=0), activations, read.dilation, read.padding, "mean")
     return bank, tables
 
 
@@ -116,10 +112,3 @@ def _read_dequantized(graph: Graph, table: str) -> tuple[npt.NDArray[np.uint8], 
         value, last = graph.inputs(value, "Add")
     cast, step = graph.inputs(value, "Mul")
     return graph.entries(graph.before(cast, "Cast"))[0], graph.weights(step), graph.weights(last), bias
-
-
-def _selecting(tables: QuantizedTables) -> Weights:
-    """Return the kernel that selects number k at tap k: [width, width, filters]."""
-    width, filters = len(tables.entries), len(tables.step)
-    kernel: Weights = np.broadcast_to(np.eye(width, dtype=np.float32)[:, :, np.newaxis], (width, width, filters))
-    return kernel

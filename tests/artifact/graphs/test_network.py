@@ -82,7 +82,7 @@ def test_8_bits(form: str) -> None:
     written = family(form, form)
     network = read_network(write_quantized(written, quantize))
     assert network is not None and network.embedding is None
-    for bank, original, read, table in zip(network.banks, written.banks, network.quantized, tables, strict=True):
+    for bank, original, read, table in zip(network.banks, written.banks, network.stored, tables, strict=True):
         assert_equal(bank, original)
         for name in ("entries", "step", "lowest"):
             assert np.array_equal(getattr(read, name), getattr(table, name))

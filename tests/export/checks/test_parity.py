@@ -202,10 +202,10 @@ def test_generated_ids_reach_every_edge(vocabulary_size: int, max_tokens: int, s
     assert int(together.min()) >= 0 and int(together.max()) == vocabulary_size - 1
 
 
-def test_a_graph_that_cannot_be_opened_or_run_is_refused(averaging: keras.Model, trained: Trained) -> None:
+def test_a_graph_that_cannot_be_opened_or_run_is_refused(recurrent: keras.Model, trained: Trained) -> None:
     """The message contains the error of ONNX Runtime."""
     with pytest.raises(ParityError, match="ONNX Runtime cannot open the graph"):
         session(b"no graph")
-    graph = session(reference_graph(averaging, trained.tokenizer.max_tokens).SerializeToString())
+    graph = session(reference_graph(recurrent, trained.tokenizer.max_tokens).SerializeToString())
     with pytest.raises(ParityError, match="ONNX Runtime cannot run the graph"):
         graph(np.zeros((1, trained.tokenizer.max_tokens + 1), np.int32))

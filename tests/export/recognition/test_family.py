@@ -9,6 +9,8 @@ import pytest
 from keras import layers
 
 from sentiment_conv1d.artifact.layers import Family
+from sentiment_conv1d.export.checks.parity import session
+from sentiment_conv1d.export.graphs.onnx_file import folded_graph
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.configuration import PRESETS, Configuration
 from sentiment_conv1d.model.training.network import build
@@ -53,6 +55,16 @@ def refused(model: keras.Model) -> str:
     family, reason = recognize(model)
     assert family is None
     return reason
+
+
+def same_answers(model: keras.Model, width: int) -> Family:
+    """Check that the family of a model returns its probabilities, and that its embedding has this width."""
+    family = recognized(model)
+    assert family.embedding.shape == (IDS, width)
+    tokens = np.random.default_rng(0).integers(0, IDS, (50, SEQUENCE_LENGTH), dtype=np.int32)
+    found = session(folded_graph(family).SerializeToString())(tokens)
+    assert found == pytest.approx(np.asarray(model.predict_on_batch(tokens)), abs=1e-6)
+    return family
 
 
 def side_by_side(branches: Callable[[Any], Sequence[Any]]) -> keras.Model:
@@ -255,7 +267,10 @@ class Halved(layers.Dense):  # type: ignore[misc]
             [convolution(activation="gelu"), layers.Activation("silu"), pooling(), answer()],
             "layer filters has activations that do not commute with pooling",
         ),
-        ([layers.GlobalAveragePooling1D(), answer()], "layer words is where a convolution should be"),
+        (
+            [layers.LSTM(3, return_sequences=True, name="lstm"), pooling(), answer()],
+            "layer lstm is where a convolution",
+        ),
         ([convolution(), pooling(), Halved(1, activation="sigmoid", name="half")], "layer half is where a dense"),
         ([convolution(), pooling(), answer(activation="celu")], "layer answer has the activation 'celu'"),
     ],
@@ -265,12 +280,72 @@ def test_unsupported_layers(chain: list[Any], reason: str) -> None:
     assert reason in refused(stack(embedding(), *chain))
 
 
-def test_two_embeddings_are_refused() -> None:
-    """Convolutions of different embeddings are refused."""
+def test_two_embeddings() -> None:
+    """The embedding of convolutions that read different ones has the columns of both."""
     tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
     banks = [pooling_of(layers.Conv1D(2, 2))(embedding(name=name)(tokens)) for name in ("static", "tuned")]
+    same_answers(keras.Model(tokens, answer()(layers.Concatenate()(banks))), 2 * EMBEDDING)
+
+
+def test_embeddings_of_different_vocabularies_are_refused() -> None:
+    """Embeddings with different numbers of rows are not joined."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+    words = [layers.Embedding(size, EMBEDDING, name=f"words_{size}")(tokens) for size in (IDS, IDS + 1)]
+    banks = [pooling_of(layers.Conv1D(2, 2))(each) for each in words]
     model = keras.Model(tokens, answer()(layers.Concatenate()(banks)))
-    assert refused(model) == "its convolutions read different embeddings: static, tuned"
+    assert refused(model) == "its convolutions read embeddings of different vocabularies: words_20, words_21"
+
+
+def test_pooled_embedding() -> None:
+    """An embedding that is pooled without a convolution counts as filters of width 1."""
+    for pooled in (layers.GlobalAveragePooling1D(), layers.GlobalMaxPooling1D()):
+        family = same_answers(stack(embedding(), layers.Dropout(0.5), pooled, answer()), EMBEDDING)
+        assert [bank.width for bank in family.banks] == [1]
+
+
+def test_tables() -> None:
+    """The sum of embeddings, each shifted to its place in a window, is a convolution."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+    shifted = [layers.Cropping1D((place, 2 - place))(embedding(name=f"table_{place}")(tokens)) for place in (1, 2, 0)]
+    pairs = [layers.Cropping1D(each)(embedding(name=f"pair_{each[0]}")(tokens)) for each in ((0, 1), (1, 0))]
+    banks = [
+        layers.GlobalMaxPooling1D()(layers.ReLU()(layers.Add()(shifted))),
+        layers.GlobalAveragePooling1D()(layers.Add()(pairs)),
+    ]
+    family = same_answers(keras.Model(tokens, answer()(layers.Concatenate()(banks))), 5 * EMBEDDING)
+    assert [bank.width for bank in family.banks] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("croppings", "reason"),
+    [
+        ([(0, 2), (2, 0)], "layer sum does not add the first, second, ... word of a window"),
+        ([(0, 1), (0, 1)], "layer sum does not add the first, second, ... word of a window"),
+        ([(1, 1), (0, 2), (2, 0), (1, 1)], "layer sum does not add the first, second, ... word of a window"),
+    ],
+)
+def test_sums_of_other_places_are_refused(croppings: list[tuple[int, int]], reason: str) -> None:
+    """A sum that skips or repeats a place of the window is no convolution."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+    words = embedding()(tokens)
+    summed = layers.Add(name="sum")([layers.Cropping1D(each)(words) for each in croppings])
+    assert reason in refused(keras.Model(tokens, answer()(pooling()(summed))))
+
+
+def test_sums_of_other_embeddings_are_refused() -> None:
+    """The embeddings of a sum have the same shape and read the same ids."""
+    tokens = keras.Input((SEQUENCE_LENGTH,), dtype="int32")
+
+    def reason(first: Any, second: Any) -> str:
+        cropped = [layers.Cropping1D(each)(words) for each, words in (((0, 1), first), ((1, 0), second))]
+        return refused(keras.Model(tokens, answer()(pooling()(layers.Add(name="sum")(cropped)))))
+
+    words = embedding()
+    narrow = layers.Embedding(IDS, 1)
+    assert reason(words(tokens), narrow(tokens)) == "layer sum adds embeddings of different shapes"
+    assert reason(words(tokens), words(keras.ops.flip(tokens, 1))) == "layer sum adds words of different inputs"
+    convolved = layers.Conv1D(EMBEDDING, 2, padding="same", name="filters")(words(tokens))
+    assert reason(words(tokens), convolved) == "layer filters is where an embedding should be"
 
 
 def test_several_inputs_or_outputs_are_refused() -> None:
@@ -299,14 +374,14 @@ def test_embedding_of_changed_ids() -> None:
 
 
 def test_branches_that_read_other_vectors() -> None:
-    """A layer that reads each word alone belongs to the embedding, so all convolutions must read its output."""
+    """A layer that reads each word alone belongs to the embedding of the convolution after it."""
     model = side_by_side(
         lambda words: [
             pooling_of(convolution())(words),
             pooling_of(convolution(2, name="pairs"))(layers.Dense(4, name="mix")(words)),
         ]
     )
-    assert refused(model) == "its convolutions read different embeddings: mix, words"
+    same_answers(model, 2 * EMBEDDING)
 
 
 def test_banks_joined_along_another_axis_are_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sentiment_conv1d.artifact.artifact import read_artifact, versions
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
+from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.commands.default_repository import SHIPPED
 from sentiment_conv1d.export.__main__ import main as export
@@ -19,7 +20,6 @@ from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.evaluation.candidate import answers
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
 from sentiment_conv1d.model.run import read_run
-from sentiment_conv1d.model.training import network
 from sentiment_conv1d.model.training.initial import InitialTables
 from sentiment_conv1d.model.training.pretrained import Pretrained, read_pretrained
 from sentiment_conv1d.model.training.table_network import TableNetwork
@@ -164,8 +164,8 @@ def test_words_that_are_not_learned(published: Path, run: Path) -> None:
     """A word that no text contains keeps what the artifact knows of it, and nothing more."""
     start, found = read_pretrained(published), read_run(run)
     place = RESERVED_IDS + start.tokenizer.words.index("music")
-    tables, _, _ = network.read_tables(trained.load(found), found.configuration)
-    for table, old in zip(tables, start.tables, strict=False):
+    tables = from_keras(trained.load(found), found.configuration).tables
+    for table, old in zip((each.entries for each in tables), start.tables, strict=False):
         assert np.array_equal(table[:, place, : old.shape[2]], old[:, place])
         assert not table[:, place, old.shape[2] :].any()
 

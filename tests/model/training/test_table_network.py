@@ -7,6 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from sentiment_conv1d.artifact.configuration import Convolution
+from sentiment_conv1d.artifact.explaining.forward import forward
+from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.evaluation.evaluation import probabilities
 from sentiment_conv1d.model.training.network import of_tables, table_width
@@ -94,7 +96,7 @@ def test_mean_of_the_members() -> None:
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_keras_network(outputs: int) -> None:
-    """One Keras network, whose embedding contains the tables of all members, returns the probabilities."""
+    """One Keras network, which contains the tables of all members, returns the probabilities, and can be read."""
     configuration = Configuration(
         labels=("a", "b", "c")[: max(outputs, 2)],
         max_tokens=LENGTH,
@@ -110,7 +112,10 @@ def test_keras_network(outputs: int) -> None:
     model = ensemble(outputs)
     network = of_tables(configuration, model.tables, *model.dense)
     texts = [text(seed) for seed in range(5)]
-    assert network.predict_on_batch(np.array(texts)) == pytest.approx(probabilities(model.predict(texts)), abs=1e-6)
+    logits = model.predict(texts)
+    assert network.predict_on_batch(np.array(texts)) == pytest.approx(probabilities(logits), abs=1e-6)
+    read = from_keras(network, configuration)
+    assert np.array([forward(read, ids).logits for ids in texts]) == pytest.approx(logits, abs=1e-5)
 
 
 @pytest.mark.parametrize(
