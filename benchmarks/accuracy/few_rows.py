@@ -11,7 +11,6 @@ learned, which show what the network forgets.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import re
 import tempfile
@@ -25,7 +24,7 @@ from statistics import mean
 import numpy as np
 import pyarrow.parquet as pq
 
-from benchmarks.accuracy.training import Row, draw, generated
+from benchmarks.accuracy.training import Row, draw, generated, train_command
 from benchmarks.markdown import circumstances, table
 from sentiment_conv1d.model.__main__ import main as model_main
 from sentiment_conv1d.model.data import Examples
@@ -81,13 +80,10 @@ def measure(train: Sequence[Row], test: Sequence[Row], learned: Sequence[Row]) -
     """Train with the defaults. Returns the columns of the table after the number of rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part, rows in {"train": train, "test": test}.items():
-            with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([("text", "label"), *rows])
-        command = ["train", "--data", str(folder / "train.csv"), "--test-data", str(folder / "test.csv")]
+        command = train_command(folder, train, test)
         started = time.process_time()
         with redirect_stdout(StringIO()) as shown, redirect_stderr(StringIO()) as errors:
-            status = model_main([*command, "--out", str(folder / "run")])
+            status = model_main(command)
         seconds = time.process_time() - started
         if status:
             raise SystemExit(errors.getvalue())

@@ -90,19 +90,24 @@ def measure(train: Sequence[Row], test: Sequence[Row]) -> Result:
     """Train anew on rows with the defaults, and measure it and the baseline on other rows."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part, rows in {"train": train, "test": test}.items():
-            with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([("text", "label"), *rows])
-        command = ["train", "--data", str(folder / "train.csv"), "--test-data", str(folder / "test.csv")]
-        command += ["--init-from", "none"]
+        command = [*train_command(folder, train, test), "--init-from", "none"]
         started = time.process_time()
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as errors:
-            status = model_main([*command, "--out", str(folder / "run")])
+            status = model_main(command)
         seconds = time.process_time() - started
         if status:
             raise SystemExit(errors.getvalue())
         values = json.loads((folder / "run" / "metrics.json").read_text(encoding="utf-8"))["values"]
     return Result(values["accuracy"], values["baseline_accuracy"], seconds)
+
+
+def train_command(folder: Path, train: Sequence[Row], test: Sequence[Row]) -> list[str]:
+    """Write the rows into a folder, and return the command that trains on them and writes the run into `folder/run`."""
+    for part, rows in {"train": train, "test": test}.items():
+        with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *rows])
+    data = ["--data", str(folder / "train.csv"), "--test-data", str(folder / "test.csv")]
+    return ["train", *data, "--out", str(folder / "run")]
 
 
 def draw(pool: Sequence[Row], count: int, tests: int, seed: int) -> tuple[list[Row], list[Row]]:
