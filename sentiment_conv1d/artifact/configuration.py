@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sentiment_conv1d.artifact.decision import MIN_PRECISION, THRESHOLD
-from sentiment_conv1d.artifact.layers import Pooling
 
 #: The number of ids before the words of a vocabulary: padding, the start of a text, and unknown words.
 RESERVED_IDS = 3
@@ -35,7 +34,7 @@ class Convolution(BaseModel):
 
     width: int = Field(3, ge=1, description="Words under the filter at one position.")
     filters: int = Field(250, ge=1, description="Filters of this width.")
-    pooling: Pooling = Field(
+    pooling: Literal["max", "mean"] = Field(
         "max",
         exclude_if=lambda value: value == "max",
         description="Over the text: max, or mean, which counts each position, the padding too, and has no relu.",

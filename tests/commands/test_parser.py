@@ -122,7 +122,7 @@ def test_defaults_of_a_training(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         training_parser().parse_args(["train", "--help"])
     printed = capsys.readouterr().out
     assert "over the training texts. (default: 40; imdb-cnn: 2; text-cnn: 50; kim-cnn: 2)" in printed
-    assert "3:100,4:100,5:100 (default: 1:256,2:256; imdb-cnn: 3:250; text-cnn: 3:250; kim-cnn:" in printed
+    assert "3:100,4:100,5:100; WIDTH:FILTERS:mean averages over the text (default: 1:256,2:256; imdb-cnn:" in printed
     assert printed.count("(default: ") >= len(Configuration.model_fields) - 1
     assert "VALUE" not in printed
 
