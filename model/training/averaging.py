@@ -6,6 +6,8 @@ ensemble is trained again on all texts, those held out too, because a few hundre
 If there are fewer than `FEW` texts, a tenth of them is too small to decide anything. Each third of them is then held
 out from an ensemble of its own. These ensembles learn every epoch together, and their answers to all texts decide.
 
+A training that continues an artifact keeps its answers, unless the gain is more than chance.
+
 In every epoch, each text loses a random share of its words, so that the members cannot rely on a single word.
 
 Only the words of the texts can change, so only they have rows in the tables while an ensemble learns.
@@ -42,7 +44,7 @@ from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetw
 from sentiment_conv1d.model.training.task import Task
 
 #: Fewer texts than this are held out in turn, in so many parts.
-FEW, _PARTS = 1_000, 3
+FEW, _PARTS = 2_000, 3
 
 #: What Adagrad's sums of squared gradients start with.
 _INITIAL_SQUARES = 0.02
@@ -211,6 +213,7 @@ class _Training:
         self.held_out: Floats | None = None
         if judged is not None and isinstance(task.start, Pretrained):
             self._judge(0)  # the artifact may be better than what it learns
+        self._artifact = (self.loss, self.held_out)
 
     def run(self, epochs: int) -> None:
         """Train for a number of epochs, or until the loss of the judged texts no longer falls."""
@@ -219,6 +222,11 @@ class _Training:
         while (done := len(self.history.epochs)) < epochs and not 0 < patience <= done - self.best_epoch:
             self._epoch(done, epochs)
             self._keep()
+        before = self._artifact[1]
+        if patience and before is not None:
+            assert self._judged is not None and self.held_out is not None
+            if not is_gain(before, self.held_out, self._judged.labels):
+                self.best_epoch, (self.loss, self.held_out) = 0, self._artifact
 
     def result(self) -> tuple[TableNetwork, VocabularyTokenizer]:
         """Return the network of the only learner, and its tokenizer."""
@@ -278,6 +286,15 @@ class _Training:
             learner.network.restore({name: state[f"{number}_{name}"] for name in learner.network.state()})
 
 
+def is_gain(before: Floats, after: Floats, labels: npt.NDArray[np.int64]) -> bool:
+    """Return whether the log loss of outputs [texts, outputs] fell by more than the standard error of the difference.
+
+    See the one standard error rule of Breiman et al., *Classification and Regression Trees*, 1984, section 3.4.3.
+    """
+    gains = _losses(before, labels) - _losses(after, labels)
+    return bool(gains.mean() > gains.std() / math.sqrt(len(gains)))
+
+
 def _generator(configuration: BaseConfiguration, *epoch: int) -> np.random.Generator:
     return np.random.default_rng((configuration.seed, *epoch))
 
@@ -297,7 +314,12 @@ def _targets(labels: npt.NDArray[np.int64], outputs: int) -> Floats:
 
 def _measured(outputs: Floats, labels: npt.NDArray[np.int64]) -> dict[str, float]:
     """Return the log loss and the accuracy of outputs [texts, outputs]."""
-    probabilities = label_probabilities(outputs)
-    of_truth = np.clip(probabilities[np.arange(len(labels)), labels], np.finfo(np.float32).tiny, 1)
-    right = probabilities.argmax(axis=1) == labels
-    return {"loss": float(-np.log(of_truth).mean()), "accuracy": float(right.mean())}
+    right = label_probabilities(outputs).argmax(axis=1) == labels
+    return {"loss": float(_losses(outputs, labels).mean()), "accuracy": float(right.mean())}
+
+
+def _losses(outputs: Floats, labels: npt.NDArray[np.int64]) -> Floats:
+    """Return the log loss of each text, for outputs [texts, outputs]."""
+    of_truth = label_probabilities(outputs)[np.arange(len(labels)), labels]
+    losses: Floats = -np.log(np.clip(of_truth, np.finfo(np.float32).tiny, 1))
+    return losses

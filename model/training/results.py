@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import several_label_lines, value_lines
+from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.recipes import Trained
 
 
@@ -29,6 +31,7 @@ class Results(NamedTuple):
     advice: Sequence[str] = ()  # what may help if the baseline is more accurate
     compared: Mapping[str, Measured] = MappingProxyType({})  # shipped models and all trainings, by what they are
     kept: str = ""  # the training whose network this is, if there were two
+    unchanged: str = ""  # the artifact that the training continues, if no epoch was better by more than chance
 
     def lines(self, test_source: str | None) -> Iterator[str]:
         """Yield the measures as lines for a terminal. `test_source` describes the test texts."""
@@ -75,6 +78,8 @@ class Results(NamedTuple):
             yield "warning: the texts may have been in the training of a shipped model: its card names its sources"
         if self.kept:
             yield f"kept: {self.kept}, whose log loss on held-out texts is lower"
+        if self.unchanged:
+            yield f"it answers as {self.unchanged} does: no epoch lowered its held-out log loss by more than chance"
 
     def metrics(self, test_source: str | None) -> Metrics | None:
         """Return the measures for `metrics.json`; None without test texts. `test_source` describes the test texts."""
@@ -109,7 +114,12 @@ def measure(
         trainings.sort(key=lambda each: each.start is not None)
         compared |= {each.title: each.evaluation for each in trainings if each.evaluation is not None}
     kept = "" if trained.rejected is None else trained.title
-    return Results(trained.evaluation, baseline, trained.decision, segments, _advice(trained), compared, kept)
+    unchanged = ""
+    if isinstance(trained.start, Pretrained) and math.isfinite(trained.held_out_loss) and not trained.best_epoch:
+        unchanged = trained.start.title if trained.configuration.patience else ""
+    return Results(
+        trained.evaluation, baseline, trained.decision, segments, _advice(trained), compared, kept, unchanged
+    )
 
 
 def _advice(trained: Trained) -> list[str]:

@@ -108,6 +108,17 @@ def test_many_texts(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert history["steps"][-1]["step"] == pytest.approx(2 * 120 * 0.8 * 0.7, rel=0.05)
 
 
+def test_gain_beyond_chance() -> None:
+    """A small gain for all texts is one, and the same gain on average, of some texts at the cost of others, is not."""
+    labels = np.ones(40, np.int64)
+    before, for_all = np.full((40, 1), 0.6, np.float32), np.full((40, 1), 0.612, np.float32)
+    for_some = np.where(np.arange(40)[:, np.newaxis] < 20, 0.72, 0.52).astype(np.float32)
+    assert np.log(for_some).mean() == pytest.approx(np.log(for_all).mean(), abs=1e-3)
+    assert averaging.is_gain(before, for_all, labels)
+    assert not averaging.is_gain(before, before, labels)
+    assert not averaging.is_gain(before, for_some, labels)
+
+
 def test_held_out_texts_are_learned_at_the_end(tmp_path: Path) -> None:
     """The ensemble of the run has learned the held-out texts too, so it knows the words that only they contain."""
     data = tmp_path / "reviews.csv"

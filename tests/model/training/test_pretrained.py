@@ -160,6 +160,13 @@ def test_run_that_continues_the_run(run: Path, reviews: Path, tmp_path: Path) ->
     assert read_run(tmp_path / "run").inherited == read_run(run).inherited
 
 
+def test_nothing_to_learn(published: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If no epoch is better than the artifact by more than chance, the run answers as the artifact does."""
+    flags = ["--init-from", str(published), "--learning-rate", "1e-12", "--epochs", "2", "--calibration", "none"]
+    assert main(["train", "--data", str(reviews), "--out", str(tmp_path / "run"), *flags]) == 0
+    assert "it answers as small 1 does: no epoch lowered its held-out log loss by" in capsys.readouterr().out
+
+
 def test_words_that_are_not_learned(published: Path, run: Path) -> None:
     """A word that no text contains keeps what the artifact knows of it, and nothing more."""
     start, found = read_pretrained(published), read_run(run)
