@@ -21,6 +21,7 @@ from sentiment_conv1d.artifact.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRA
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.commands.default_repository import FOLDER
 from sentiment_conv1d.commands.imports import import_tensorflow
+from sentiment_conv1d.commands.installation import training_packages
 from sentiment_conv1d.commands.output import counted, table_lines
 from sentiment_conv1d.commands.parser import Parser, local_path, next_command
 from sentiment_conv1d.export.errors import ExportError
@@ -128,7 +129,8 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
     """Run the export and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
-    return run_command(lambda: _with_hints(options))
+    with training_packages(prog):
+        return run_command(lambda: _with_hints(options))
 
 
 def _with_hints(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.imports import ended_at_once, import_tensorflow
+from sentiment_conv1d.commands.installation import training_packages
 from sentiment_conv1d.commands.parser import next_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") 
     """Run a command and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
     options = parser(prog).parse_args(arguments)
     handle_signals()
-    return run_command(lambda: _run(options), lambda: _left_behind(options))
+    with training_packages(prog):
+        return run_command(lambda: _run(options), lambda: _left_behind(options))
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from sentiment_conv1d.commands.installation import NAME, install_hint
+from sentiment_conv1d.commands.installation import NAME, end_without_tensorflow, tensorflow_hint, training_packages
 from sentiment_conv1d.commands.parser import Parser
 
 PROG = NAME
@@ -39,11 +39,9 @@ GROUPS = {
 
 COMMANDS = {command: line for group in GROUPS.values() for command, line in group.items()}
 
-#: The commands that need TensorFlow, except `evaluate` without a run, those of `model` that do not, and the packages of
-#: the extra `train`.
+#: The commands that need TensorFlow, except `evaluate` without a run, and those of `model` that do not.
 TRAINING = {"train", "evaluate", "compare", "export"}
 _DATA = {"check-data"}
-_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "scipy", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 
 
 class _Version(argparse.Action):
@@ -68,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, export and serve the Conv1D text classifier.\n\n" + "\n\n".join(listed),
         epilog=f"`{PROG} COMMAND --help` lists the flags of a command.\n{', '.join(sorted(TRAINING))} need TensorFlow: "
-        f"{install_hint('train')}",
+        f"{tensorflow_hint()}",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
@@ -99,8 +97,8 @@ def _run(words: list[str]) -> int:
         return 2
     needs_tensorflow = command in TRAINING - {"evaluate"} and not {"-h", "--help"} & set(words)
     if needs_tensorflow and find_spec("tensorflow") is None:
-        return _training_is_missing()
-    try:
+        end_without_tensorflow(PROG)
+    with training_packages(PROG):
         if command == "convert":
             from sentiment_conv1d.export.conversion.command import main as convert
 
@@ -112,15 +110,6 @@ def _run(words: list[str]) -> int:
         from sentiment_conv1d.model.__main__ import main as model
 
         return model(words, PROG)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _TRAINING_PACKAGES:
-            raise
-        return _training_is_missing()
-
-
-def _training_is_missing() -> int:
-    print(f"{PROG}: training and export need TensorFlow: {install_hint('train')}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -9,14 +9,21 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 NAME = "sentiment-conv1d"
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
+
+#: The packages of the extra `train`.
+_TRAINING_PACKAGES = {"tensorflow", "keras", "tf2onnx", "onnx", "scipy", "sklearn", "matplotlib", "pyarrow", "jinja2"}
 
 
 def install_hint(extra: str) -> str:
@@ -25,6 +32,30 @@ def install_hint(extra: str) -> str:
     if where is None:
         return f"install the `{extra}` extra from the checkout or wheel of {NAME}, as in pip install 'WHEEL[{extra}]'"
     return f"install the `{extra}` extra: pip install {shlex.quote(where)}"
+
+
+def tensorflow_hint() -> str:
+    """Return what to do about missing TensorFlow, for the end of a message."""
+    if sys.version_info >= (3, 14):
+        return "it has no wheels for Python 3.14, so use Python 3.11, 3.12 or 3.13"
+    return install_hint("train")
+
+
+def end_without_tensorflow(prog: str) -> NoReturn:
+    """End a command with status 2, and say what it needs."""
+    print(f"{prog}: training and export need TensorFlow: {tensorflow_hint()}", file=sys.stderr)
+    sys.exit(2)
+
+
+@contextmanager
+def training_packages(prog: str) -> Iterator[None]:
+    """End the command if the block imports a package of the extra `train` that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _TRAINING_PACKAGES:
+            raise
+        end_without_tensorflow(prog)
 
 
 def _place(extra: str) -> str | None:

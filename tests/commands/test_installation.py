@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from sentiment_conv1d.commands import installation
-from sentiment_conv1d.commands.installation import install_hint
-from tests.processes import PROJECT
+from sentiment_conv1d.commands.installation import install_hint, tensorflow_hint
+from tests.processes import MODEL_REPOSITORY, PROJECT, patch, run
+
+TICKETS = str(PROJECT / "docs" / "tickets.csv")
 
 
 def hint_of(document: object, path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -61,6 +64,32 @@ def test_unknown_origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: s
     hint = hint_of(path and {"url": f"file:///{path}", "dir_info": {}}, tmp_path, monkeypatch)
     assert hint.startswith("install the `train` extra from the checkout or wheel of sentiment-conv1d, as in")
     assert hint.endswith("'WHEEL[train]'")
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("model", ("train", "--data", TICKETS, "--out", "{folder}/run")),
+        ("model", ("evaluate", str(MODEL_REPOSITORY / "imdb-cnn" / "1"), "--data", TICKETS)),
+        ("export", ("model.keras", "--labels", "bad,good")),
+    ],
+    ids=["train", "evaluate", "export"],
+)
+def test_modules_without_the_extra(tmp_path: Path, module: str, arguments: tuple[str, ...]) -> None:
+    """`python -m model` and `python -m export` say in one line that they need TensorFlow."""
+    hidden = patch(tmp_path / "hidden", "import sys; sys.modules.update(keras=None, scipy=None)")
+    finished = run("-m", module, *(each.format(folder=tmp_path) for each in arguments), PYTHONPATH=hidden)
+    assert finished.returncode == 2
+    assert finished.stderr.splitlines()[-1] == (
+        f"python -m {module}: training and export need TensorFlow: {tensorflow_hint()}"
+    )
+    assert "Traceback" not in finished.stderr
+
+
+def test_python_without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Python 3.14, the hint names the versions that TensorFlow has wheels for."""
+    monkeypatch.setattr(sys, "version_info", (3, 14, 0))
+    assert tensorflow_hint() == "it has no wheels for Python 3.14, so use Python 3.11, 3.12 or 3.13"
 
 
 def test_no_hint_by_name_alone() -> None:
