@@ -1,4 +1,5 @@
-# On a fresh machine with Python 3.11 to 3.13, `make serve` and `make test` install everything that they need.
+# On a fresh machine with Python 3.11 to 3.13, `make serve` and `make test` install everything that they need. With Python
+# 3.14, `make serve` and `make loadtest` do.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 BASELINE_PROGRAM := benchmarks/baselines/competent
 
 .PHONY: help serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
-	train-accurate train-reviews export requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean
+	train-accurate train-reviews export tensorflow-wheels requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean
 
 .DEFAULT_GOAL := help
 
@@ -173,7 +174,7 @@ RUN ?= runs/imdb-cnn
 TRAIN = $(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
 UNCHECKED = $(if $(wildcard $(VENV)/.train),,$(filter %.csv %.tsv %.json %.jsonl,$(DATA)))
 
-train: $(if $(UNCHECKED),$(VENV)/.runtime)  ## train a model: make train DATA=reviews.csv RUN=runs/mine
+train: tensorflow-wheels $(if $(UNCHECKED),$(VENV)/.runtime)  ## train a model: make train DATA=reviews.csv RUN=runs/mine
 	$(if $(UNCHECKED),@$(TRAIN) --dry-run)
 	@$(MAKE) --no-print-directory $(VENV)/.train
 	$(TRAIN)
@@ -224,7 +225,7 @@ ARM64_CUDA := aarch64-manylinux_2_34
 RESOLVE := $(UV) pip install --dry-run --quiet --target $(VENV)/arm64 --no-deps --require-hashes --only-binary :all:
 
 check-arm64:  ## look up whether every package of the images has a wheel for arm64 Linux, without installing it
-	@for python in 3.11 3.12 3.13; do \
+	@for python in 3.11 3.12 3.13 3.14; do \
 		$(RESOLVE) --python-version $$python --python-platform $(ARM64) --requirement requirements/runtime.txt && \
 		$(RESOLVE) --python-version $$python --python-platform $(ARM64_CUDA) --requirement requirements/cuda.txt || exit; \
 	done
@@ -301,9 +302,14 @@ clean:  ## remove the environment and every cache
 		$(MESSAGE_TYPES) $(LAYOUT)
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and \
-		f"Python 3.11, 3.12 or 3.13 is required, but {sys.executable} is {sys.version.split()[0]}: set make PYTHON=...")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) and \
+		f"Python 3.11, 3.12, 3.13 or 3.14 is required, but {sys.executable} is {sys.version.split()[0]}: set make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
+
+# Checked before anything is installed. The extra `dev` includes `train`.
+tensorflow-wheels: | $(VENV)/bin/python
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] > (3, 13) and "The extra `train` needs TensorFlow, \
+	which has no wheels for Python 3.14: use another environment, as in make VENV=.venv-3.13 PYTHON=python3.13")'
 
 $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
@@ -315,12 +321,12 @@ $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
-$(VENV)/.train: requirements/train.txt | $(VENV)/bin/python
+$(VENV)/.train: requirements/train.txt | tensorflow-wheels
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
 # TensorFlow Serving's client depends on the package `tensorflow`; `tensorflow-cpu` is the same library without CUDA.
-$(VENV)/.dev: requirements/dev.txt requirements/without-dependencies.txt | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/without-dependencies.txt | tensorflow-wheels
 	$(PIP_INSTALL) --requirement $<
 	$(PIP_INSTALL) --no-deps --requirement requirements/without-dependencies.txt
 	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest $(VENV)/.train

@@ -35,6 +35,22 @@ def test_check_before_the_installation(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("words", ["test", "train", "train DATA=docs/tickets.csv", "train-reviews", "export"])
+def test_python_without_tensorflow(words: str, tmp_path: Path) -> None:
+    """With Python 3.14, commands that need TensorFlow say in one line that it has no wheels, and install nothing."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 14, 0); $2"\n')
+    python.chmod(0o755)
+    command = ["make", "--no-print-directory", f"VENV={tmp_path}", *words.split()]
+    finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    message, end = finished.stderr.splitlines()
+    assert message.startswith("The extra `train` needs TensorFlow, which has no wheels for Python 3.14: ")
+    assert end.startswith("make: ***")
+    assert finished.stdout == ""
+    assert list(tmp_path.rglob("*")) == [python.parent, python]
+
+
 def test_help() -> None:
     """`make help` lists every command with a description, and `make` alone does the same."""
     first, second = (

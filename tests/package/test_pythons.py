@@ -43,7 +43,7 @@ sentiment_conv1d.predict("good")
 """
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
 def test_page(wheel: Path, tmp_path: Path, version: str) -> None:
     """docs/python.md holds line by line for the installed wheel."""
     python = make_environment(tmp_path / "environment", find_python(version))
