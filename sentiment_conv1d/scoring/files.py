@@ -166,7 +166,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with writing(path, DataError):
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        # On a read-only file system, this fails too and would hide the first error, which names the path of the user.
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _find(location: str) -> list[Path]:

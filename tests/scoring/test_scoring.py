@@ -561,11 +561,12 @@ def test_output_that_is_the_input(tmp_path: Path) -> None:
 
 
 def test_invalid_output(tmp_path: Path) -> None:
-    """An output that is a folder, or is in a missing folder, is refused by name."""
+    """An output that is a folder, or is in a missing folder or below a file, is refused by name."""
     source = write(tmp_path / "in.csv", [{"text": "a"}])
     (tmp_path / "folder.csv").mkdir()
     assert "folder.csv: is a folder" in refusal(source, tmp_path / "folder.csv", overwrite=True)
     assert "no/out.csv: cannot be written (" in refusal(source, tmp_path / "no" / "out.csv")
+    assert "in.csv/out.csv: cannot be written (" in refusal(source, source / "out.csv")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
