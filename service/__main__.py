@@ -205,8 +205,6 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     try:
         with about_files():
             status: int = options.run(options)
-            if sys.stdout is not None:
-                sys.stdout.flush()
     except (SentimentError, ServerError, UnknownName) as error:
         print(f"error: {error}", file=sys.stderr)
         return exit_status(error)
@@ -216,8 +214,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m service"
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python writes when it exits
+    except BrokenPipeError:
         return 128 + signal.SIGPIPE
     return status
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,13 +40,30 @@ class TransientError(SentimentError):
 
 @contextmanager
 def about_files() -> Iterator[None]:
-    """Raise what the system says about a file, such as one in a folder without permission, as a `SentimentError`."""
+    """Raise what the system says about a file, such as one in a folder without permission, as a `SentimentError`.
+
+    It also says so if standard output, which is flushed at the end, is a file on a full disk.
+    """
     try:
         yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
+        _discard_output()
+        raise
     except OSError as error:
-        if error.filename is None:
+        if error.filename is not None:
+            raise SentimentError(f"{error.filename}: {error.strerror}") from error
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise SentimentError(f"{error.filename}: {error.strerror}") from error
+        _discard_output()
+        raise SentimentError(f"the output cannot be written ({error.strerror})") from error
+
+
+def _discard_output() -> None:
+    """Discard what is left of the output, because Python would report the same error again when it exits."""
+    with suppress(OSError):  # standard output of a test is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def first_fault(error: ValidationError) -> str:
@@ -98,7 +116,7 @@ def ensure_standard_error() -> None:
 
 
 def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothing was written") -> int:
-    """Run a command and return its exit status: 0, that of its error (2 or 75), or 130 if interrupted.
+    """Run a command and return its exit status: 0, that of its error (2 or 75), 130 if interrupted, or 141 (`SIGPIPE`).
 
     `left` says what an interrupted command leaves behind.
     """
@@ -112,3 +130,5 @@ def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothi
     except KeyboardInterrupt:
         print(f"interrupted: {left()}", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
