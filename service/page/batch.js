@@ -15,7 +15,8 @@ const MOST_ROWS = 200; // in the table
 const RETRY = 2; // seconds until the page asks a busy service again, unless the service says how long
 const PREVIEWED = 3; // values of the chosen column
 const SAMPLED = 50; // records that tell a column of texts from others
-const NUMBER = /^[\p{N}\s.,:;/%+\u2212-]*$/u; // also of a date, and of an empty field
+const NUMBER = /^[\p{N}\s.,:;/%+\u2212-]+$/u; // also of a date
+const NAMES = /^\p{L}[\p{L}\p{N}_ -]*([,;\t]\p{L}[\p{L}\p{N}_ -]*)+[\r\n]+[^\r\n]/u; // a header and more
 
 let picked = false; // whether the reader chose the column
 let opened = null; // the file, with its name and content
@@ -80,10 +81,11 @@ export function followModel() {
 
 const content = () => (opened ? opened.content : byId("texts").value);
 
-/** A file with the ending of CSV is CSV, and so is a text with a field `text` in its first line. */
+/** A file with the ending of CSV is CSV, and so is a text whose first line has a field `text`, or only names without spaces between them. */
 function guessFormat() {
-  const header = content().split(/[\r\n]/, 1)[0].toLowerCase().split(/[,;\t]/).map((each) => each.replaceAll('"', "").trim());
-  byId("texts-format").value = /\.[ct]sv$/i.test(opened?.name ?? "") || header.includes("text") ? "csv" : "lines";
+  const plain = content().replaceAll('"', "");
+  const header = plain.split(/[\r\n]/, 1)[0].toLowerCase().split(/[,;\t]/).map((each) => each.trim());
+  byId("texts-format").value = /\.[ct]sv$/i.test(opened?.name ?? "") || header.includes("text") || NAMES.test(plain) ? "csv" : "lines";
 }
 
 function readTexts() {
@@ -108,11 +110,14 @@ function preview() {
   return texts.slice(0, PREVIEWED).map((text) => make("li", {}, isolate(text.length > 80 ? `${text.slice(0, 79)}\u2026` : text)));
 }
 
-/** The number of letters of a text. */
-const lettersOf = (text) => text.match(/\p{L}/gu)?.length ?? 0;
+/** Whether a word is an address or an identifier. */
+const isCode = (word) => /[\d/@_=]/.test(word) && /^[!-~]*$/.test(word);
 
-/** Whether most values are numbers. */
-const areNumbers = (values) => values.filter((value) => NUMBER.test(value)).length > values.length / 2;
+/** The number of letters of the words of a text. */
+const lettersOf = (text) => text.split(/\s+/).filter((word) => !isCode(word)).join("").match(/\p{L}/gu)?.length ?? 0;
+
+/** Whether most values, except empty ones, are numbers. */
+const areNumbers = (values) => values.filter((value) => NUMBER.test(value)).length > values.filter((value) => value.trim()).length / 2;
 
 /** The column that is most probably the one of the texts: the one named `text`, or the one with most letters. */
 function likeliest(names, records) {

@@ -106,6 +106,35 @@ def test_column_of_texts(open_page: Open) -> None:
     expect(column.locator("option:checked")).to_have_text("text")
 
 
+def test_column_beside_addresses(open_page: Open) -> None:
+    """Addresses and identifiers are no prose, however long they are, and most empty fields are not called numbers."""
+    page = open_page().page
+    show_view(page, "Many texts")
+    row = "6f9619ff-8b86-d011-b42d-00c04fc964ff,https://shop.example/items/a-very-long-address-of-an-item,Cold soup,\n"
+    open_file(page, "orders.csv", ("uuid,url,remark,answer\n" + row * 2 + row.replace(",\n", ",Sorry!\n")).encode())
+    expect(page.get_by_label("Column").locator("option:checked")).to_have_text("remark")
+    page.get_by_label("Column").select_option(label="answer")
+    classify(page, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "read_as"),
+    [
+        ("id,review,stars\n1,A superb film,5\n2,Awful,1", "csv"),
+        ('"Order id";"Remark"\n1;"Fine, thanks"', "csv"),
+        ("Superb, witty\nDull, slow", "lines"),
+        ("superb,witty", "lines"),
+        ("Superb.\nDull, slow", "lines"),
+    ],
+)
+def test_pasted_csv(open_page: Open, content: str, read_as: str) -> None:
+    """A pasted text is CSV if its first line has only names, without spaces between them, and more lines follow."""
+    page = open_page().page
+    show_view(page, "Many texts")
+    page.get_by_label("Texts", exact=True).fill(content)
+    expect(page.get_by_label("Read as")).to_have_value(read_as)
+
+
 def test_predictions_of_other_texts(open_page: Open) -> None:
     """The table and its download go as soon as the texts, the file, the column or the model change."""
     page = open_page().page
