@@ -64,7 +64,7 @@ def copy_in_float32(path: Path, model: Any, sequence_length: int | None) -> Any:
         )
         copy.set_weights(
             [
-                _block_diagonal(np.asarray(weight, np.float32), new.shape)
+                block_diagonal(np.asarray(weight, np.float32), new.shape)
                 for weight, new in zip(model.get_weights(), copy.weights, strict=True)
             ]
         )
@@ -76,7 +76,7 @@ def copy_in_float32(path: Path, model: Any, sequence_length: int | None) -> Any:
     return copy
 
 
-def _block_diagonal(weight: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def block_diagonal(weight: npt.NDArray[np.float32], shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     """Return a kernel [..., inputs of a group, filters] with zeros for the inputs of the other groups.
 
     A weight that has this shape already is returned as it is.

@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow
 from tensorflow.python.eager.wrap_function import function_from_graph_def  # has no public name
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2  # has no public name
 
+from sentiment_conv1d.export.sources.casting import block_diagonal
+
 #: Operators that return their first input after training.
 _IDLE = ("Identity", "StopGradient", "PreventGradient")
+
+#: The attribute of functions that XLA compiles, such as a convolution with groups of Keras, the attributes of functions
+#: whose operators do not replace their calls, and the end of the names of their copies.
+_COMPILED = "_XlaMustCompile"
+_CALLED = (_COMPILED, "_noinline")
+_INLINED = "_inlined"
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,59 @@ def freeze(signature: Any) -> Frozen:
     tables = {tensor.name: handle for handle, tensor in signature.graph.captures}
     frozen = convert_variables_to_constants_v2(signature, lower_control_flow=False)
     graph = frozen.graph.as_graph_def()
+    has_groups = _let_inline(graph)
+    if has_groups:
+        frozen = convert_variables_to_constants_v2(_function(graph, frozen), lower_control_flow=False)
+        graph = frozen.graph.as_graph_def()
     for node in graph.node:
         read = [name for name in node.input if not name.startswith("^")]
         del node.input[:]
         node.input.extend(read)
+    found = Frozen(_function(graph, frozen), tables)
+    if has_groups:
+        _remove_groups(graph, found)
+        found = Frozen(_function(graph, frozen), tables)
+    return found
+
+
+def _function(graph: Any, frozen: Any) -> Any:
+    """Return a graph as a function with the inputs and outputs of another function."""
     inputs, outputs = ([tensor.name for tensor in ends] for ends in (frozen.inputs, frozen.outputs))
-    return Frozen(function_from_graph_def(graph, inputs, outputs), tables)
+    return function_from_graph_def(graph, inputs, outputs)
+
+
+def _let_inline(graph: Any) -> bool:
+    """Let the operators of compiled functions replace their calls. Returns whether there are such calls.
+
+    The functions get other names, because TensorFlow has those with these names already.
+    """
+    calls = [node for node in graph.node if _COMPILED in node.attr]
+    called = {node.attr["f"].func.name for node in calls}
+    functions = [each for each in graph.library.function if each.signature.name in called]
+    for function in functions:
+        inlined = graph.library.function.add()
+        inlined.CopyFrom(function)
+        inlined.signature.name += _INLINED
+        for name in _CALLED:
+            inlined.attr.pop(name, None)
+    for node in calls:
+        node.attr["f"].func.name += _INLINED
+        node.attr.pop(_COMPILED)
+    return bool(calls)
+
+
+def _remove_groups(graph: Any, frozen: Frozen) -> None:
+    """Give each convolution with groups, which only XLA computes, a kernel that is zero between the groups."""
+    for node in [each for each in graph.node if each.op == "Conv2D"]:
+        inputs, kernel = frozen.function.graph.get_operation_by_name(node.name).inputs
+        channels, own = inputs.shape[-1], frozen.constant(kernel)
+        if channels is None or own is None or own.shape[2] == channels:
+            continue
+        whole = block_diagonal(own, (*own.shape[:2], channels, own.shape[3]))
+        constant = graph.node.add(name=f"{node.name}/without_groups", op="Const")
+        constant.attr["dtype"].type = kernel.dtype.as_datatype_enum
+        constant.attr["value"].tensor.CopyFrom(tensorflow.make_tensor_proto(whole))
+        node.input[1] = constant.name
 
 
 def skip_idle(tensor: Any) -> Any:

@@ -78,6 +78,13 @@ def unfolded(model: Classifier, words: Any) -> Any:
     return tf.sigmoid(tf.reduce_sum(tf.sin(value), [1, 2]) / 4)
 
 
+def grouped(model: Classifier, words: Any) -> Any:
+    """Compute a convolution with groups as Keras 3 does: in a function that XLA compiles."""
+    convolve = tf.function(tf.nn.conv1d, jit_compile=True)
+    value = convolve(words, model.kernel[:, :2, :2], 1, "VALID")
+    return tf.sigmoid(tf.reduce_max(value, 1) @ model.dense[:2])
+
+
 class Classifier(tf.Module):  # type: ignore[misc]
     """A model that reads text, in the operators of TensorFlow: with a table that can change, as that of Keras 2."""
 
@@ -114,7 +121,12 @@ def read(path: Path) -> TextModel:
 
 @pytest.mark.parametrize(
     "network",
-    [folded, unfolded, *(dilated(padding, dilation) for padding in ("CAUSAL", "SAME", "VALID") for dilation in (2, 4))],
+    [
+        folded,
+        unfolded,
+        grouped,
+        *(dilated(padding, dilation) for padding in ("CAUSAL", "SAME", "VALID") for dilation in (2, 4)),
+    ],
 )
 def test_operators_become_layers(network: Network, tmp_path: Path) -> None:
     """Operators become layers that can be folded; a graph with others becomes one layer. Both answer as the graph."""
