@@ -95,17 +95,33 @@ def read_artifact(path: Path) -> Artifact:
     return verify(path, read_contents(path))
 
 
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder. Raises `OSError` if the system does not say, as without permission.
+
+    With Python 3.14, `Path.is_dir` and `Path.exists` return False then.
+    """
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of a file or folder, or 0 if there is none."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one is about a null byte
+        return 0
+
+
 def read_contents(path: Path) -> dict[str, bytes]:
     """Read every file of an artifact without checking it; returns the bytes by file name. Raises `ArtifactError`."""
     try:
-        if not path.is_dir():
+        if not is_folder(path):
             raise ArtifactError(f"{path}: there is no such artifact folder", "incomplete")
-        if not (path / MANIFEST_FILE).exists():
+        if not _mode(path / MANIFEST_FILE):
             versions = [int(each.name) for each in path.glob("*") if is_version(each.name)]
             if versions:
                 newest = path / str(max(versions))
                 raise ArtifactError(f"{path}: is a model; name one of its versions, such as {newest}", "incomplete")
-            if not any((path / name).exists() for name in FILES):
+            if not any(_mode(path / name) for name in FILES):
                 raise ArtifactError(f"{path}: not a model: it contains none of {', '.join(FILES)}", "incomplete")
     except OSError as error:  # such as a folder that belongs to another user
         raise _unreadable(path, error) from error
@@ -150,7 +166,7 @@ def read_text_graph(artifact: Artifact) -> bytes | None:
 def versions(repository: Path, name: str) -> list[int]:
     """Return the versions of a model in a repository, oldest first. Folders with other names are ignored."""
     folder = repository / name
-    if not folder.is_dir():
+    if not is_folder(folder):
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if is_version(entry.name) and entry.is_dir())
 

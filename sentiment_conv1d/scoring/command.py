@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import has_magic
 from pathlib import Path
 from textwrap import shorten
+
+from tqdm import tqdm
 
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.commands.parser import next_command
@@ -64,6 +67,8 @@ def predict(options: Namespace, settings: Settings) -> int:
         _check_explainable(session)
     # Several processes would share the GPU.
     workers = options.workers or (1 if session.uses_gpu() else processors())
+    # Only this process draws the bar. For tqdm's own lock, which several can share, Python 3.14 starts another process.
+    tqdm.set_lock(threading.RLock())
     with _ended_by_sigterm(), Pool(session, workers) as pool:
         summaries = []
         for source, output in waiting:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError
+from sentiment_conv1d.artifact.artifact import Artifact, ArtifactError, is_folder
 from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.errors import StartupError
@@ -115,7 +115,7 @@ def opener(settings: Settings) -> Open:
 def _first_scan(repository: Repository, default: str | None) -> tuple[Scan, str]:
     """Return what is in a repository, and the default model: the chosen one, the only one or the shipped one."""
     path = repository.path
-    if not path.is_dir():
+    if not is_folder(path):
         raise StartupError(f"{path}: there is no such model repository")
     try:
         scan = repository.scan()
