@@ -587,6 +587,14 @@ def test_readme_example(tmp_path: Path) -> None:
     assert set(run.decision.confident_from) == set(run.configuration.labels)
 
 
+def test_sample(tmp_path: Path) -> None:
+    """The sample of the README makes a model that is much better than guessing one of its three labels."""
+    assert main(["train", "--data", str(PROJECT / "docs" / "tickets.csv"), "--out", str(tmp_path / "run")]) == 0
+    metrics = read_run(tmp_path / "run").metrics
+    assert metrics is not None
+    assert metrics.values["accuracy"] >= 0.7
+
+
 def test_confident_predictions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Held-out texts decide the limit of each label, and `train`, the report and `evaluate` measure what they mean."""
     data = write_tickets(tmp_path / "tickets.csv")
