@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.artifact.artifact import versions
+from sentiment_conv1d.artifact.decision import THRESHOLD
 from sentiment_conv1d.artifact.errors import SentimentError, run_command
 from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.artifact.tokenizer import learn
@@ -62,6 +63,8 @@ def _train(options: argparse.Namespace) -> int:
 
     start = None if options.init_from in (None, _ANEW) else _start(options.init_from)
     configuration = _configuration(options, start)
+    if options.several_labels or options.label_columns:
+        _check_several(options, configuration, start)
     ensure_free(options.out, options.overwrite)
     ensure_writable(options.out, configuration)
     configuration, work = _plan(options, configuration, start)
@@ -190,6 +193,22 @@ def _configuration(options: argparse.Namespace, start: Run | Pretrained | None =
     if recorded.recipe not in RECIPES:
         raise SentimentError(f"--init-from: a run with the recipe {recorded.recipe} cannot be continued: {start.path}")
     return configured(Configuration.model_validate(recorded.model_dump()), options)
+
+
+def _check_several(options: argparse.Namespace, configuration: Configuration, start: Run | Pretrained | None) -> None:
+    """Raise `SentimentError` if a training with several labels for a text cannot do what a flag says."""
+    refused = {
+        "--init-from: a training with several labels for a text starts from no other run": start is not None,
+        "--by: the segments of texts with several labels are not measured": options.by is not None,
+        "--threshold: the held-out texts choose a threshold for each label": configuration.threshold != THRESHOLD,
+        "--class-weights: several labels for a text cannot be weighed": configuration.class_weights != "none",
+        "a text can have several labels only in a network that Keras fits: pass --preset text-cnn": (
+            configuration.recipe != "labels"
+        ),
+    }
+    for message, is_refused in refused.items():
+        if is_refused:
+            raise SentimentError(message)
 
 
 def _default_preset(options: argparse.Namespace) -> str:

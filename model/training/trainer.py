@@ -75,8 +75,6 @@ def train(
     """
     started = time.perf_counter()
     task = _checked(task)
-    if segment_column is not None and task.configuration.multilabel:
-        raise TrainingError("--by: the segments of texts with several labels are not measured")
     ensure_free(task.out, task.overwrite)
     _set_seed(task.configuration.seed)
     trained = recipe(task)
@@ -126,15 +124,7 @@ def _write(task: Task, trained: Trained, results: Results, list_bad_rows: bool, 
 
 def _checked(task: Task) -> Task:
     """Return the task with the labels of its texts in the configuration. Raises `TrainingError`."""
-    several: dict[str, Any] = {}
-    if task.work.train.labels.ndim == 2:
-        if task.configuration.recipe != "labels":
-            raise TrainingError(
-                "a text can have several labels only in a network that Keras fits: pass --preset text-cnn"
-            )
-        if task.start is not None:
-            raise TrainingError("--init-from: a training with several labels for a text starts from no other run")
-        several = {"multilabel": True, "calibration": "none"}
+    several: dict[str, Any] = {"multilabel": True, "calibration": "none"} if task.work.train.labels.ndim == 2 else {}
     try:
         configuration = task.configuration.changed(labels=task.work.label_names, **several)
     except ValidationError as error:
