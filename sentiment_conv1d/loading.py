@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from sentiment_conv1d.artifact.artifact import is_version
+from sentiment_conv1d.artifact.artifact import is_folder, is_version
 from sentiment_conv1d.artifact.configuration import is_name
 from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
@@ -102,7 +102,7 @@ def _versions(folder: Path) -> list[int]:
 
 
 def _folders(folder: Path) -> Iterable[Path]:
-    return [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+    return [each for each in folder.iterdir() if each.is_dir()] if is_folder(folder) else []
 
 
 def _copy(url: str, name: str, version: str, cache: str | os.PathLike[str] | None) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from sentiment_conv1d.artifact.artifact import is_folder
 from sentiment_conv1d.model.data import review_files
 from sentiment_conv1d.model.data.rows import Columns, Row, read_rows
 from sentiment_conv1d.tables import READABLE, DataError, Fault, Format, extension
@@ -59,7 +60,7 @@ class Reader:
         """Return a function that reads the splits of a source. Raises `DataError`, which names the path."""
         if self.columns.text in self.columns.labels:
             raise DataError(f"texts and labels cannot both be read from column {self.columns.text!r}")
-        if path.is_dir():
+        if is_folder(path):
             return self._open_folder(path)
         if not path.is_file():
             raise DataError(f"{path}: there is no such file or folder; supported are {SUPPORTED}")

@@ -38,7 +38,7 @@ class Source(NamedTuple):
         """Return the file at a path. Raises `DataError` if it is not a file, or has another extension."""
         try:
             status = path.stat()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             raise DataError(f"{path}: there is no such file") from None
         if not S_ISREG(status.st_mode):
             raise DataError(f"{path}: is not a file; to score what a program writes, give - and pipe it")

@@ -37,8 +37,9 @@ def test_example(tmp_path: Path) -> None:
             assert server.stdout is not None
             assert server.stdout.readline() == b"ready\n"
             assert ask(port, "/hello") == b'{"hello": "world"}'
-            with pytest.raises(HTTPError, match="404"):
+            with pytest.raises(HTTPError, match="404") as refused:
                 ask(port, "/other")
+            refused.value.close()
             before = children(server.pid)
             os.kill(before[0], signal.SIGKILL)
             eventually(lambda: len(set(children(server.pid)) - set(before)) == 1)
