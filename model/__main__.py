@@ -19,7 +19,14 @@ from sentiment_conv1d.commands.installation import training_packages
 from sentiment_conv1d.commands.parser import next_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
-from sentiment_conv1d.model.configuration import FEWEST_TOKENS, MOST_TOKENS, PRESETS, RECIPES, Configuration
+from sentiment_conv1d.model.configuration import (
+    FEWEST_TOKENS,
+    MOST_TOKENS,
+    PRESETS,
+    RECIPES,
+    Configuration,
+    without_averages,
+)
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.interruption import handle_signals
@@ -192,6 +199,8 @@ def _configuration(options: argparse.Namespace, start: Run | Pretrained | None =
     recorded = start.configuration
     if recorded.recipe not in RECIPES:
         raise SentimentError(f"--init-from: a run with the recipe {recorded.recipe} cannot be continued: {start.path}")
+    if recorded.recipe == "ensemble":
+        recorded = without_averages(recorded)
     return configured(Configuration.model_validate(recorded.model_dump()), options)
 
 

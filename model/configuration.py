@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
@@ -40,9 +41,10 @@ class Configuration(BaseConfiguration):
             )
         if self.members > min(convolution.filters for convolution in self.convolutions):
             raise ValueError(f"{self.members} members need as many filters of each width")
-        poolings = [bank.pooling for bank in self.convolutions]
-        if poolings != sorted(poolings) or any(bank.width > 1 for bank in self.convolutions if bank.pooling == "mean"):
-            raise ValueError("an ensemble averages single words only, after all banks of maxima")
+        if any(bank.pooling == "mean" for bank in self.convolutions):
+            raise ValueError(
+                "an ensemble has a linear model instead of filters that are averaged: for those, pass --preset text-cnn"
+            )
 
 
 #: The recipes of a training on your own rows.
@@ -87,3 +89,14 @@ PRESETS: dict[str, Configuration] = {
         hidden_dropout=0.5,
     ),
 }
+
+
+def with_banks(configuration: BaseConfiguration, banks: Sequence[Convolution]) -> BaseConfiguration:
+    """Return the configuration of a network of look-up tables with these banks of filters."""
+    width = sum(bank.width * bank.filters for bank in banks)
+    return configuration.model_copy(update={"convolutions": tuple(banks), "embedding_width": width})
+
+
+def without_averages(configuration: BaseConfiguration) -> BaseConfiguration:
+    """Return the configuration of the networks of a trained ensemble, without its linear model."""
+    return with_banks(configuration, [bank for bank in configuration.convolutions if bank.pooling == "max"])

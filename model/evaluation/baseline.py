@@ -136,13 +136,22 @@ def _nb_svm(
     learned, predicted = learned[:, kept].sign(), predicted[:, kept].sign()
     outputs = []
     for label in range(1 if labels.max() == 1 else 0, labels.max() + 1):
-        own, others = (1 + np.asarray(learned[chosen].sum(axis=0)) for chosen in (labels == label, labels != label))
-        ratio = np.log(own / own.sum()) - np.log(others / others.sum())
+        ratio = log_count_ratio(learned, labels == label)
         model = _regression(strength).fit(learned.multiply(ratio).tocsr(), labels == label)
         outputs.append(model.predict_proba(predicted.multiply(ratio).tocsr())[:, 1])
     if len(outputs) == 1:
         outputs.insert(0, 1 - outputs[0])
     return np.asarray(np.stack(outputs, axis=1) / np.sum(outputs, axis=0)[:, np.newaxis])
+
+
+def log_count_ratio(counts: Any, own: npt.NDArray[np.bool_]) -> npt.NDArray[Any]:
+    """Return the logarithm of the share of each term in some texts, divided by its share in the others: [terms].
+
+    `counts` are [texts, terms], and each term counts once more than it occurs.
+    """
+    share, others = (1 + np.asarray(counts[chosen].sum(axis=0)).ravel() for chosen in (own, ~own))
+    ratio: npt.NDArray[Any] = np.log(share / share.sum()) - np.log(others / others.sum())
+    return ratio
 
 
 def _kept(counts: Any, least_texts: int) -> npt.NDArray[np.intp]:

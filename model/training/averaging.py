@@ -1,5 +1,8 @@
 """The training of an ensemble: which epoch is best, and whether the probabilities need a temperature.
 
+The networks of an ensemble are trained together. A linear model of word counts is solved before, and is part of every
+answer, so it also has a part in the choice of the epoch.
+
 Held-out texts decide the number of epochs, the temperature, the threshold and the limits of confidence. After that, the
 ensemble is trained again on all texts, those held out too, because a few hundred texts matter if there are few.
 
@@ -39,6 +42,7 @@ from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
 from sentiment_conv1d.model.training.history import History
 from sentiment_conv1d.model.training.initial import InitialTables
+from sentiment_conv1d.model.training.linear import Ensemble, Linear, solve
 from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 from sentiment_conv1d.model.training.task import Task
@@ -61,7 +65,7 @@ class Averaged:
     had not learned them. `loss` is their log loss. They are None and infinite if no text was held out.
     """
 
-    network: TableNetwork
+    ensemble: Ensemble
     tokenizer: VocabularyTokenizer
     history: History
     best_epoch: int
@@ -71,7 +75,7 @@ class Averaged:
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts: float32 [texts, outputs]."""
-        return probabilities(self.network.predict(_encode(self.tokenizer, self.network.width, texts)))
+        return probabilities(self.ensemble.predict(_encode(self.tokenizer, self.ensemble.network.width, texts)))
 
 
 def average(task: Task, stages: Stages, name: str = "") -> Averaged:
@@ -135,6 +139,9 @@ class _Learner:
             [np.searchsorted(self._ids, ids).astype(np.int32) for ids in each] for each in (texts, others)
         )
         self.network = self._made(len(self._ids))
+        size = self.tokenizer.vocabulary_size
+        #: With the rows of all words.
+        self._linear = self._solved(texts) if start is None else start.linear_of(self._configuration, size)
         if start is not None:
             start.copy_to(self.network, self._configuration, self._ids)
 
@@ -154,19 +161,19 @@ class _Learner:
                 dropout=self._configuration.hidden_dropout,
                 generator=generator,
                 weight=self._weights[int(self._labels[index])],
-                left=1 - self._configuration.word_dropout,
             )
             progress.update()
         return probabilities(logits), self._labels[order]
 
     def answers(self) -> Floats:
         """Return the outputs for the texts that it does not learn: float32 [texts, outputs]."""
-        return probabilities(self.network.predict(self._held_out))
+        linear = None if self._linear is None else self._linear.of_words(self._ids)
+        return probabilities(Ensemble(self.network, linear).predict(self._held_out))
 
-    def whole(self) -> TableNetwork:
-        """Return the network with the rows of all words. Its own filters are 0 for words that it has not learned."""
+    def whole(self) -> Ensemble:
+        """Return the ensemble with the rows of all words. Its own filters are 0 for words that it has not learned."""
         if len(self._ids) == self.tokenizer.vocabulary_size:
-            return self.network
+            return Ensemble(self.network, self._linear)
         whole = self._made(self.tokenizer.vocabulary_size)
         for table in whole.tables:
             table[...] = 0
@@ -175,7 +182,11 @@ class _Learner:
         for table, own in zip(whole.tables, self.network.tables, strict=True):
             table[:, self._ids] = own
         whole.set_mean(whole.tables, *self.network.dense)
-        return whole
+        return Ensemble(whole, self._linear)
+
+    def _solved(self, texts: Sequence[Ids]) -> Linear:
+        weights = np.array([self._weights[int(label)] for label in self._labels], np.float32)
+        return solve(texts, self._labels, weights, self.tokenizer.vocabulary_size, self._configuration.outputs)
 
     def _made(self, rows: int) -> TableNetwork:
         return TableNetwork(
@@ -228,8 +239,8 @@ class _Training:
             if not is_gain(before, self.held_out, self._judged.labels):
                 self.best_epoch, (self.loss, self.held_out) = 0, self._artifact
 
-    def result(self) -> tuple[TableNetwork, VocabularyTokenizer]:
-        """Return the network of the only learner, and its tokenizer."""
+    def result(self) -> tuple[Ensemble, VocabularyTokenizer]:
+        """Return the ensemble of the only learner, and its tokenizer."""
         (learner,) = self._learners
         return learner.whole(), learner.tokenizer
 

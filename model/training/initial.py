@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 from sentiment_conv1d.artifact.configuration import BaseConfiguration, Convolution
 from sentiment_conv1d.artifact.explaining.network import from_keras
+from sentiment_conv1d.model.configuration import without_averages
 from sentiment_conv1d.model.data.opinions import places
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.fitting import TrainingError
+from sentiment_conv1d.model.training.linear import SHARE, Linear
 from sentiment_conv1d.model.training.pretrained import Pretrained, kind_of
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 
@@ -26,7 +28,7 @@ _SHAPES = ("recipe", "tokenizer", "embedding_width", "convolutions", "hidden_wid
 
 def check(run: Run, configuration: BaseConfiguration) -> None:
     """Raise `TrainingError` if a network of this configuration cannot start with the weights of the run."""
-    old = run.configuration
+    old = without_averages(run.configuration) if configuration.recipe == "ensemble" else run.configuration
     for name in _SHAPES:
         if getattr(old, name) != getattr(configuration, name):
             raise TrainingError(f"--{name.replace('_', '-')}: a training from {run.path} cannot change it")
@@ -88,20 +90,27 @@ class InitialTables:
     tables: Sequence[Floats]  # [width, vocabulary, filters] for each bank
     kernel: Floats  # [filters, outputs]
     bias: Floats  # [outputs]
+    of_words: Floats | None  # [vocabulary, outputs]: what each occurrence of a word adds to the logits
 
     @classmethod
     def of(cls, start: Run | Pretrained) -> InitialTables:
         """Read them from a run of the recipe `ensemble`, or from an artifact."""
         configuration, unknown = start.configuration, start.tokenizer.unknown_id
         assert unknown is not None  # in every tokenizer that a run can have
-        banks = configuration.convolutions
+        banks = without_averages(configuration).convolutions
         if isinstance(start, Pretrained):
-            return cls(start.manifest.labels, unknown, banks, start.tables, start.kernel, start.bias)
-        read = from_keras(trained.load(start), configuration)
-        (dense,) = read.head
-        return cls(
-            configuration.labels, unknown, banks, [each.entries for each in read.tables], dense.kernel, dense.bias
-        )
+            tables, labels = start.tables, start.manifest.labels
+            kernel, bias = start.kernel, start.bias
+        else:
+            read = from_keras(trained.load(start), configuration)
+            tables, labels = tuple(each.entries for each in read.tables), configuration.labels
+            (dense,) = read.head
+            kernel, bias = dense.kernel, dense.bias
+        filters = sum(bank.filters for bank in banks)
+        of_words = None
+        if len(tables) > len(banks):
+            of_words = tables[-1][0] @ kernel[filters:] / np.float32(configuration.max_tokens)
+        return cls(labels, unknown, banks, tables[: len(banks)], kernel[:filters], bias, of_words)
 
     def copy_to(self, net: TableNetwork, configuration: BaseConfiguration, ids: Ids) -> None:
         """Set the first filters of each bank to these, and give every label that they have its logits.
@@ -109,21 +118,38 @@ class InitialTables:
         `configuration` is that of the network, and `ids` are the words of its rows. New words start as unknown ones.
         Other filters, and the logits of other labels, keep their random weights.
         """
-        rows = np.where(ids < self.tables[0].shape[1], ids, self.unknown_id)
         kinds = [kind_of(bank) for bank in configuration.convolutions]
         firsts = list(accumulate((bank.filters for bank in configuration.convolutions), initial=0))
         own: list[int] = []
         for bank, table in zip(self.banks, self.tables, strict=True):
             place = kinds.index(kind_of(bank))
-            net.tables[place][:, :, : bank.filters] = table[:, rows]
+            net.tables[place][:, :, : bank.filters] = table[:, self._rows(ids)]
             own += range(firsts[place], firsts[place] + bank.filters)
         kernel, bias = net.dense
-        units, offsets, their_units, their_offsets = map(_units, (kernel, bias, self.kernel, self.bias))
-        for number, known in enumerate(places(configuration.labels, self.labels)):
+        share = 1 if self.of_words is None else 1 - SHARE
+        kernel[own] = self._with_labels(kernel[own], self.kernel / share, configuration.labels)
+        net.set_mean(net.tables, kernel, self._with_labels(bias, self.bias / share, configuration.labels))
+
+    def linear_of(self, configuration: BaseConfiguration, vocabulary_size: int) -> Linear | None:
+        """Return the linear model that it starts with and keeps, if it has one. New words and labels add nothing."""
+        if self.of_words is None:
+            return None
+        rows = self.of_words[self._rows(np.arange(vocabulary_size, dtype=np.int32))] / SHARE
+        fresh = np.zeros((vocabulary_size, configuration.outputs), np.float32)
+        weights = self._with_labels(fresh, rows, configuration.labels)
+        return Linear(weights, np.zeros(configuration.outputs, np.float32))
+
+    def _rows(self, ids: Ids) -> Ids:
+        """Return the rows of the tables for words."""
+        return np.where(ids < self.tables[0].shape[1], ids, self.unknown_id)
+
+    def _with_labels(self, fresh: Floats, own: Floats, labels: tuple[str, ...]) -> Floats:
+        """Return the weights `fresh` [..., outputs] of a network with other labels, for the known labels from `own`."""
+        units, theirs = _units(fresh), _units(own)
+        for number, known in enumerate(places(labels, self.labels)):
             if known is not None:
-                units[own, number] = their_units[:, known]
-                offsets[number] = their_offsets[known]
-        net.set_mean(net.tables, _outputs(units, kernel.shape[-1]), _outputs(offsets, kernel.shape[-1]))
+                units[..., number] = theirs[..., known]
+        return _outputs(units, fresh.shape[-1])
 
 
 def _units(weights: Floats) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import keras
@@ -90,14 +89,14 @@ def of_tables(
 
     Each table is an embedding, and the feature map of a bank is the sum of its embeddings, each shifted to its place in
     the window. That is a convolution of all embeddings side by side, in a small part of the time and memory. Tables of
-    averages contain the parts of the sum divided by the square root of `max_tokens`.
+    averages contain what the words add to a sum over the text.
     """
     tokens = keras.Input((configuration.max_tokens,), dtype="int32", name="tokens")
     banks = list(zip(configuration.convolutions, tables, strict=True))
     model = _compiled(configuration, tokens, [_feature_map(tokens, bank, table.shape[1]) for bank, table in banks])
     for bank, table in banks:
         for place, rows in enumerate(table):
-            model.get_layer(bank.table_name(place)).set_weights([rows * scale(bank, configuration)])
+            model.get_layer(bank.table_name(place)).set_weights([rows * _scale(bank, configuration)])
     model.get_layer("probabilities").set_weights([kernel, bias])
     return model
 
@@ -115,11 +114,6 @@ def _feature_map(tokens: keras.KerasTensor, bank: Convolution, vocabulary: int) 
     return keras.layers.Activation(_ACTIVATIONS[bank.pooling])(sums)
 
 
-def scale(bank: Convolution, configuration: BaseConfiguration) -> float:
+def _scale(bank: Convolution, configuration: BaseConfiguration) -> int:
     """Return the factor of a table in the network. An average is the sum divided by `max_tokens`."""
-    return 1 if bank.pooling == "max" else math.sqrt(configuration.max_tokens)
-
-
-def table_width(configuration: BaseConfiguration) -> int:
-    """Return the number of entries of a word in the look-up tables of all banks."""
-    return sum(bank.width * bank.filters for bank in configuration.convolutions)
+    return 1 if bank.pooling == "max" else configuration.max_tokens

@@ -18,6 +18,7 @@ from sentiment_conv1d.artifact.explaining.network import Network, QuantizedTable
 from sentiment_conv1d.artifact.manifest import GRAPH_FILE, Manifest
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.inference.graph_file import read_network
+from sentiment_conv1d.model.configuration import without_averages
 from sentiment_conv1d.model.run import Inherited
 
 Fresh = TypeVar("Fresh", bound=BaseConfiguration)
@@ -30,7 +31,10 @@ _MOST_EPOCHS = 15
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """An artifact whose network is banks of filters, global max pooling, a relu, and one dense layer."""
+    """An artifact whose network is banks of filters, global max pooling, a relu, and one dense layer.
+
+    A linear model of an ensemble can be beside them: a bank of single words with average pooling.
+    """
 
     path: Path
     manifest: Manifest
@@ -56,7 +60,7 @@ class Pretrained:
 
         The vocabulary has room for as many new words as that of `fresh` has words.
         """
-        banks = {kind_of(bank): bank.filters for bank in self.configuration.convolutions}
+        banks = {kind_of(bank): bank.filters for bank in without_averages(self.configuration).convolutions}
         for bank in fresh.convolutions:
             banks[kind_of(bank)] = banks.get(kind_of(bank), 0) + bank.filters
         return fresh.changed(
@@ -88,8 +92,10 @@ def read_pretrained(path: Path) -> Pretrained:
         raise _unsuitable(path, "its graph is not folded")
     if len(network.head) > 1:
         raise _unsuitable(path, "it has a hidden layer")
-    if any((bank.pooling, bank.activations) != ("max", ("Relu",)) for bank in network.banks):
-        raise _unsuitable(path, "its filters have another pooling than the maximum, or another activation than relu")
+    if any(bank.pooling == "max" and bank.activations != ("Relu",) for bank in network.banks):
+        raise _unsuitable(path, "its filters have another activation than relu")
+    if network.averages and configuration.recipe != "ensemble":
+        raise _unsuitable(path, "its filters are averaged over the text")
     tables = _tables(network)
     for table, bank in zip(tables, network.banks, strict=True):
         table[0] += bank.bias

@@ -15,6 +15,7 @@ import keras
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
+from sentiment_conv1d.model.configuration import with_banks
 from sentiment_conv1d.model.data import Examples, Plan, joined
 from sentiment_conv1d.model.evaluation import multilabel
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
@@ -104,14 +105,14 @@ def _fitted(task: Task) -> Trained:
 
 def _averaged(task: Task, stages: Stages, name: str = "") -> Trained:
     """Train with the recipe `ensemble`. `name` is part of the names of its stages."""
-    work, width = task.work, network.table_width(task.configuration)
-    task = replace(task, configuration=task.configuration.model_copy(update={"embedding_width": width}))
+    work = task.work
     averaged = average(task, stages, name)
-    decision = choose_rule(task.configuration, _judged(work, averaged.judged), averaged.held_out)
-    model = network.of_tables(task.configuration, averaged.network.tables, *averaged.network.dense)
+    configuration = with_banks(task.configuration, averaged.ensemble.banks(task.configuration))
+    decision = choose_rule(configuration, _judged(work, averaged.judged), averaged.held_out)
+    model = network.of_tables(configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
     network.divide_logits(model, decision.temperature)
     return Trained(
-        configuration=task.configuration,
+        configuration=configuration,
         model=model,
         tokenizer=averaged.tokenizer,
         learned=joined([work.train, work.validation]),

@@ -32,13 +32,10 @@ _EPSILON = 1e-8
 
 
 class TableNetwork:
-    """Banks of filters, global pooling, and a dense layer that returns logits.
+    """Banks of filters, global max pooling, a relu, and a dense layer that returns logits.
 
-    `banks` are those of all members together, which share the filters of each bank. Those with average pooling have the
-    width 1 and come last. Their values are sums over the words of a text, divided by the square root of `max_ids`, and
-    do not go through the relu.
-
-    With positive `initial_squares`, with which Adagrad's sums start, words that occur once or twice move less.
+    `banks` are those of all members together, which share the filters of each bank. With positive `initial_squares`,
+    with which Adagrad's sums start, words that occur once or twice move less.
     """
 
     def __init__(
@@ -60,32 +57,20 @@ class TableNetwork:
         parts = np.split(self._entries, starts[1:])
         self.tables = tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
         filters = sum(bank.filters for bank in banks)
-        self._maxima = sum(bank.pooling == "max" for bank in banks)  # banks
-        self._share = np.float32(1 / math.sqrt(max_ids))
-        for table in self.tables[self._maxima :]:
-            table[:, 0] = 0  # the padding adds nothing to a sum
         self.weights = generator.standard_normal((filters, outputs), np.float32) * np.float32(_INITIAL_DEVIATION)
         self.biases = np.zeros((members, outputs), np.float32)
         # Adagrad's sums of squared gradients.
         self._squares = {name: np.full_like(each, initial_squares) for name, each in self.weights_by_name().items()}
-        self._squares_of_sums = [
-            self._squares["entries"][start : start + math.prod(shape)].reshape(shape[1:])
-            for start, shape in list(zip(starts, shapes, strict=True))[self._maxima :]
-        ]
         # A filter has an entry per tap. These are its tap, the entries per word, its place for id 0, and its filter.
         per_tap = [
-            (bank, filter_, tap) for bank in range(self._maxima) for filter_, tap in np.ndindex(shapes[bank][::-2])
+            (bank, filter_, tap) for bank in range(len(banks)) for filter_, tap in np.ndindex(shapes[bank][::-2])
         ]
         self._taps = np.array([tap for _, _, tap in per_tap])
         self._row_lengths = np.array([banks[bank].filters for bank, _, _ in per_tap])
         self._first_entries = np.array(
             [starts[bank] + tap * math.prod(shapes[bank][1:]) + filter_ for bank, filter_, tap in per_tap]
         )
-        pooled = banks[: self._maxima]
-        self._first_sum = sum(bank.filters for bank in pooled)  # the number of the first filter that is averaged
-        self._filters = np.repeat(
-            np.arange(self._first_sum), [bank.width for bank in pooled for _ in range(bank.filters)]
-        )
+        self._filters = np.repeat(np.arange(filters), [bank.width for bank in banks for _ in range(bank.filters)])
         self._member = np.concatenate([np.arange(bank.filters) * members // bank.filters for bank in banks])
         self._of_member = (np.arange(members)[:, np.newaxis] == self._member).astype(np.float32)  # [members, filters]
         # The operating system clears newly allocated memory, which would take as long as the rest of a step.
@@ -104,7 +89,7 @@ class TableNetwork:
     def predict(self, texts: Sequence[Ids]) -> Floats:
         """Return the mean logits of the members: float32 [texts, outputs]."""
         kernel, bias = self.dense
-        return np.array([self._pooled(ids) @ kernel + bias for ids in texts], np.float32)
+        return np.array([np.maximum(self._pooled(ids), 0) @ kernel + bias for ids in texts], np.float32)
 
     def learn(
         self,
@@ -115,24 +100,20 @@ class TableNetwork:
         dropout: float,
         generator: np.random.Generator,
         weight: float = 1,
-        left: float = 1,
     ) -> Floats:
         """Learn from one text, and return the mean logits before the step: [outputs].
 
         `target` are the probabilities to learn, [outputs]. `dropout` is the share of the pooled values that are set to
-        0, and `weight` is that of the text in the loss. `left` is the share of the words of the text that `ids`
-        contains; sums are divided by it.
+        0, and `weight` is that of the text in the loss.
         """
-        feature_maps = [self._feature_map(bank, ids) for bank in range(self._maxima)]
+        feature_maps = [self._feature_map(bank, ids) for bank in range(len(self.tables))]
         maxima = [feature_map.max(axis=0) for feature_map in feature_maps]
         # `feature_map.argmax(axis=0)` is the same, and takes twice as long.
         winners = np.concatenate(
             [(feature_map == most).argmax(axis=0) for feature_map, most in zip(feature_maps, maxima, strict=True)]
         )
-        share = self._share / np.float32(left)
-        pooled = np.concatenate([*maxima, *(share * sums for sums in self._sums_of(ids))])
-        kept = generator.random(len(pooled), np.float32) >= dropout
-        kept[: self._first_sum] &= pooled[: self._first_sum] > 0
+        pooled = np.concatenate(maxima)
+        kept = (pooled > 0) & (generator.random(len(pooled), np.float32) >= dropout)
         pooled = np.where(kept, pooled / np.float32(1 - dropout), np.float32(0))
         logits: Floats = (self._of_member * pooled) @ self.weights + self.biases
         errors = np.float32(weight) * (probabilities(logits) - np.asarray(target, np.float32))
@@ -150,7 +131,6 @@ class TableNetwork:
             ("biases", slice(None), errors),
         ):
             adagrad(self.weights_by_name()[name], self._squares[name], where, slope, learning_rate, _EPSILON)
-        self._learn_sums(ids, share * np.where(kept, gradient, np.float32(0))[self._first_sum :], learning_rate)
         return np.asarray(logits.mean(axis=0))
 
     def scale(self, factor: float, offset: npt.ArrayLike) -> None:
@@ -195,24 +175,8 @@ class TableNetwork:
             array[...] = state[name]
 
     def _pooled(self, ids: Ids) -> Floats:
-        """Return the value of each filter for the text: float32 [filters]."""
-        maxima = [np.maximum(self._feature_map(bank, ids).max(axis=0), 0) for bank in range(self._maxima)]
-        return np.concatenate([*maxima, *(self._share * sums for sums in self._sums_of(ids))])
-
-    def _sums_of(self, ids: Ids) -> list[Floats]:
-        """Return the sums over the words of the text, [filters], for each bank with average pooling."""
-        return [table[0].take(ids, axis=0).sum(axis=0) for table in self.tables[self._maxima :]]
-
-    def _learn_sums(self, ids: Ids, gradient: Floats, learning_rate: float) -> None:
-        """Move the entries of all words of a text. `gradient` is that of the sums: [filters with average pooling]."""
-        if not len(gradient):
-            return
-        words, counts = np.unique(ids[ids > 0], return_counts=True)
-        first = 0
-        for table, squares in zip(self.tables[self._maxima :], self._squares_of_sums, strict=True):
-            own = gradient[first : first + table.shape[2]]
-            first += len(own)
-            adagrad(table[0], squares, words, np.outer(counts.astype(np.float32), own), learning_rate, _EPSILON)
+        """Return the maximum of each filter over the text: float32 [filters]."""
+        return np.concatenate([self._feature_map(bank, ids).max(axis=0) for bank in range(len(self.tables))])
 
     def _feature_map(self, bank: int, ids: Ids) -> Floats:
         """Return the feature map of a bank, float32 [windows, filters]. The next call overwrites it."""

@@ -20,7 +20,7 @@ from tests.model.training.runs import fill_disk, weights
 from tests.tiny import write_reviews
 
 FLAGS = (
-    *("--convolutions", "1:6,2:6,1:4:mean"),
+    *("--convolutions", "1:6,2:6"),
     *("--members", "2"),
     *("--vocabulary-size", "40"),
     *("--max-tokens", "14"),
@@ -51,7 +51,7 @@ def run_path(reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_run(run_path: Path) -> None:
     """The default training writes a run that is folded when it is exported, and leaves no checkpoint."""
     run = read_run(run_path)
-    assert (run.configuration.recipe, run.configuration.embedding_width) == ("ensemble", 6 + 2 * 6 + 4)
+    assert (run.configuration.recipe, run.configuration.embedding_width) == ("ensemble", 6 + 2 * 6 + 3)
     assert run.metrics is not None
     assert run.metrics.values["accuracy"] > 0.7
     family, reason = recognize(trained.load(run))
@@ -69,7 +69,7 @@ def test_averages_are_explained(flags: tuple[str, ...], run_path: Path, tmp_path
     total = explanation["bias"] + explanation["padding"] + sum(word["share"] for word in explanation["words"])
     assert total == pytest.approx(explanation["logit"], abs=1e-4)
     windows = {
-        (each["start"], each["end"]) for each in explanation["filters"] if each["width"] == 1 and each["index"] > 5
+        (each["start"], each["end"]) for each in explanation["filters"] if each["width"] == 1 and each["index"] >= 6
     }
     assert windows == {(0, 0)}
 

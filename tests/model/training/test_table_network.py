@@ -1,4 +1,4 @@
-"""Networks of look-up tables: their gradients, the mean of several members, and the Keras network."""
+"""Networks of look-up tables: their gradients, and the mean of several members."""
 
 from typing import Any
 
@@ -7,20 +7,11 @@ import numpy.typing as npt
 import pytest
 
 from sentiment_conv1d.artifact.configuration import Convolution
-from sentiment_conv1d.artifact.explaining.forward import forward
-from sentiment_conv1d.artifact.explaining.network import from_keras
-from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.evaluation.evaluation import probabilities
-from sentiment_conv1d.model.training.network import of_tables, table_width
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 
 VOCABULARY, LENGTH, MEMBERS = 12, 9, 2
-BANKS = (
-    Convolution(width=1, filters=4),
-    Convolution(width=3, filters=6),
-    Convolution(width=1, filters=2, pooling="mean"),
-)
-FILTERS = 12
+BANKS = (Convolution(width=1, filters=4), Convolution(width=3, filters=6))
+FILTERS = 10
 
 #: The initial sums of squared gradients of several members.
 SQUARES = 0.02
@@ -40,7 +31,6 @@ def ensemble(outputs: int = 3) -> TableNetwork:
     made = TableNetwork(VOCABULARY, LENGTH, BANKS, generator, outputs=outputs, members=MEMBERS, initial_squares=SQUARES)
     for array in made.weights_by_name().values():
         array += generator.standard_normal(array.shape, np.float32)
-    made.tables[2][:, 0] = 0  # the padding
     return made
 
 
@@ -48,11 +38,9 @@ def text(seed: int = 0) -> Ids:
     return np.random.default_rng(seed).integers(0, VOCABULARY, LENGTH, dtype=np.int32)
 
 
-def learn(
-    model: TableNetwork, ids: Ids, target: Floats, weight: float = 1, dropout: float = 0, left: float = 1
-) -> Floats:
+def learn(model: TableNetwork, ids: Ids, target: Floats, weight: float = 1, dropout: float = 0) -> Floats:
     chance = np.random.default_rng(1)
-    return model.learn(ids, target, learning_rate=0.01, dropout=dropout, generator=chance, weight=weight, left=left)
+    return model.learn(ids, target, learning_rate=0.01, dropout=dropout, generator=chance, weight=weight)
 
 
 def logits(model: TableNetwork, ids: Ids, member: int) -> Floats:
@@ -66,11 +54,7 @@ def logits(model: TableNetwork, ids: Ids, member: int) -> Floats:
                     sum(table[tap, ids[start + tap], number] for tap in range(bank.width))
                     for start in range(len(ids) - bank.width + 1)
                 ]
-                if bank.pooling == "max":
-                    value = max(max(windows), 0)
-                else:  # the padding adds nothing
-                    value = sum(table[0, id, number] for id in ids if id) / LENGTH**0.5
-                found += value * model.weights[row + number]
+                found += max(max(windows), 0) * model.weights[row + number]
         row += bank.filters
     return found
 
@@ -92,30 +76,6 @@ def test_mean_of_the_members() -> None:
     expected = np.mean([logits(model, ids, member) for member in range(MEMBERS)], axis=0)
     assert model.predict([ids])[0] == pytest.approx(expected, abs=1e-6)
     assert learn(model, ids, FIRST) == pytest.approx(expected, abs=1e-6)
-
-
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_keras_network(outputs: int) -> None:
-    """One Keras network, which contains the tables of all members, returns the probabilities, and can be read."""
-    configuration = Configuration(
-        labels=("a", "b", "c")[: max(outputs, 2)],
-        max_tokens=LENGTH,
-        convolutions=BANKS,
-        hidden_width=0,
-        embedding_dropout=0,
-        optimizer="adagrad",
-        batch_size=1,
-        recipe="ensemble",
-        members=MEMBERS,
-    )
-    configuration = configuration.model_copy(update={"embedding_width": table_width(configuration)})
-    model = ensemble(outputs)
-    network = of_tables(configuration, model.tables, *model.dense)
-    texts = [text(seed) for seed in range(5)]
-    logits = model.predict(texts)
-    assert network.predict_on_batch(np.array(texts)) == pytest.approx(probabilities(logits), abs=1e-6)
-    read = from_keras(network, configuration)
-    assert np.array([forward(read, ids).logits for ids in texts]) == pytest.approx(logits, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -147,12 +107,10 @@ def test_gradient(model: TableNetwork, target: Floats, squares: float) -> None:
 
 
 def test_changed_entries() -> None:
-    """A step changes only the table entries of one window per filter, and those of all words of an average."""
+    """A step changes only the table entries of one window per filter."""
     model, moved = student(), student()
     learn(moved, text(), 1 - POSITIVE)
-    changed = (model.tables[2] != moved.tables[2])[0].any(axis=1)
-    assert np.flatnonzero(changed).tolist() == sorted(set(text().tolist()) - {0})
-    for before, after in list(zip(model.tables, moved.tables, strict=True))[:2]:
+    for before, after in zip(model.tables, moved.tables, strict=True):
         changed = (before != after).sum(axis=1)
         assert changed.shape == (len(before), before.shape[2])
         assert changed.max() == 1
@@ -184,16 +142,6 @@ def test_dropout() -> None:
     filters = np.concatenate([(old != new).any(axis=(0, 1)) for old, new in zip(tables, model.tables, strict=True)])
     assert 0 < filters.sum() < 0.7 * FILTERS
     assert filters.tolist() == (model.weights != weights).any(axis=1).tolist()
-
-
-def test_words_that_are_left_out() -> None:
-    """Half of the words of a text have the average of the whole text, which repeats them."""
-    half = text()[: LENGTH // 2]
-    whole = np.tile(half, 2)
-    model = ensemble()
-    model.weights[:10] = 0  # the maxima
-    [expected] = model.predict([whole])
-    assert learn(model, half, FIRST, left=0.5) == pytest.approx(expected, abs=1e-6)
 
 
 def test_state() -> None:
