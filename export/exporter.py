@@ -180,7 +180,7 @@ def export(
         "activation": activation,
         "max_tokens": checked.served.shape.max_tokens,
         "vocabulary_size": checked.served.shape.vocabulary_size,
-        "convolution_widths": () if family is None else tuple(bank.width for bank in family.banks),
+        "convolution_widths": () if family is None else tuple(dict.fromkeys(bank.width for bank in family.banks)),
         "leading_padding": checked.served.shape.leading_padding,
         "configuration": trained.configuration and trained.configuration.model_dump(mode="json"),
         "training_data": trained.data,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sentiment_conv1d.artifact.configuration import RESERVED_IDS
 from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.data import load, plan
@@ -204,7 +205,10 @@ def test_ensemble_with_more_words_and_labels(ensemble: Path, more: Path, tmp_pat
     assert "popcorn" in run.tokenizer.words[len(start.tokenizer.words) :]
     found, expected = outputs(run), outputs(start)[:, 0]
     assert found[:, 1] / (found[:, 0] + found[:, 1]) == pytest.approx(expected, abs=1e-5)
-    old_tables, new_tables = (from_keras(trained.load(each), each.configuration).tables for each in (start, run))
+    (*old_tables, _), (*new_tables, words) = (
+        from_keras(trained.load(each), each.configuration).tables for each in (start, run)
+    )
+    assert not words.entries[0, len(start.tokenizer.words) + RESERVED_IDS :].any()  # in the linear model
     for old, new in zip((each.entries for each in old_tables), (each.entries for each in new_tables), strict=True):
         known = old.shape[1]
         assert new[:, :known] == pytest.approx(old, abs=1e-5)

@@ -15,12 +15,13 @@ from sentiment_conv1d.commands.default_repository import SHIPPED
 from sentiment_conv1d.export.__main__ import main as export
 from sentiment_conv1d.loading import load
 from sentiment_conv1d.model.__main__ import main
-from sentiment_conv1d.model.configuration import PRESETS
+from sentiment_conv1d.model.configuration import PRESETS, without_averages
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.evaluation.candidate import answers
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training.initial import InitialTables
+from sentiment_conv1d.model.training.linear import Ensemble
 from sentiment_conv1d.model.training.pretrained import Pretrained, read_pretrained
 from sentiment_conv1d.model.training.table_network import TableNetwork
 from tests.tiny import write_reviews
@@ -43,10 +44,12 @@ def started(start: Pretrained, configuration: BaseConfiguration, labels: tuple[s
         vocabulary, configuration.max_tokens, configuration.convolutions, np.random.default_rng(0), outputs=outputs
     )
     configuration = configuration.model_copy(update={"labels": labels})
-    InitialTables.of(start).copy_to(net, configuration, np.arange(vocabulary, dtype=np.int32))
+    tables = InitialTables.of(start)
+    tables.copy_to(net, configuration, np.arange(vocabulary, dtype=np.int32))
+    ensemble = Ensemble(net, tables.linear_of(configuration, vocabulary))
     shape = InputShape.of(start.tokenizer, net.width)
     rows = [shape.pad([encoding.ids])[0] for encoding in start.tokenizer.encode_batch(TEXTS)]
-    return label_probabilities(probabilities(net.predict(rows)))
+    return label_probabilities(probabilities(ensemble.predict(rows)))
 
 
 def served(path: Path) -> Any:
@@ -118,12 +121,20 @@ def run(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+def test_start_with_a_linear_model(published: Path) -> None:
+    """The linear model of an ensemble is a part of what a training starts with."""
+    start = read_pretrained(published)
+    assert "1:1:mean" in map(str, start.configuration.convolutions)
+    found = started(start, without_averages(start.configuration), start.manifest.labels)
+    assert found == pytest.approx(served(published), abs=1e-6)
+
+
 def test_run(published: Path, run: Path) -> None:
     """The run has the words of the artifact and those of the texts, and says where it comes from."""
     start, found = read_pretrained(published), read_run(run)
     assert found.tokenizer.words[: len(start.tokenizer.words)] == start.tokenizer.words
     assert "qwertyish" in found.tokenizer.words[len(start.tokenizer.words) :]
-    assert [str(bank) for bank in found.configuration.convolutions] == ["1:10", "2:6", "3:5"]
+    assert [str(bank) for bank in found.configuration.convolutions] == ["1:10", "2:6", "3:5", "1:1:mean"]
     assert found.data is not None and found.data.started_from == "small 1"
     assert found.inherited == start.inherited
     assert found.metrics is not None and found.metrics.values["accuracy"] > 0.8
@@ -172,7 +183,8 @@ def test_words_that_are_not_learned(published: Path, run: Path) -> None:
     start, found = read_pretrained(published), read_run(run)
     place = RESERVED_IDS + start.tokenizer.words.index("music")
     tables = from_keras(trained.load(found), found.configuration).tables
-    for table, old in zip((each.entries for each in tables), start.tables, strict=False):
+    filters = start.tables[:2]  # without the linear model
+    for table, old in zip((each.entries for each in tables), filters, strict=False):
         assert np.array_equal(table[:, place, : old.shape[2]], old[:, place])
         assert not table[:, place, old.shape[2] :].any()
 
