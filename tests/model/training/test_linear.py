@@ -56,10 +56,10 @@ def test_counts() -> None:
 
 
 def test_weights_of_texts() -> None:
-    """Heavier texts of a label make this label more probable."""
+    """Heavier texts of a label make this label more probable on average."""
     rows, labels = texts(labels=2)
     heavier = solved(1, np.where(labels == 1, 10, 1).astype(np.float32))
-    assert (heavier.predict(rows) > solved(1).predict(rows)).all()
+    assert heavier.predict(rows).mean() > solved(1).predict(rows).mean() + 0.01
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
