@@ -46,7 +46,7 @@ def test_python_without_tensorflow(words: str, tmp_path: Path) -> None:
     finished = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     message, end = finished.stderr.splitlines()
     assert message.startswith("The extra `train` needs TensorFlow, which has no wheels for Python 3.14: ")
-    assert end.startswith("make: ***")
+    assert ": *** [Makefile:" in end  # after "make", or "make[1]" if make runs the tests
     assert finished.stdout == ""
     assert list(tmp_path.rglob("*")) == [python.parent, python]
 
