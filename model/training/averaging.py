@@ -42,7 +42,7 @@ from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
 from sentiment_conv1d.model.training.history import History
 from sentiment_conv1d.model.training.initial import InitialTables
-from sentiment_conv1d.model.training.linear import Ensemble, Linear, solve
+from sentiment_conv1d.model.training.linear import Ensemble, Linear, mean, solve
 from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 from sentiment_conv1d.model.training.task import Task
@@ -142,6 +142,7 @@ class _Learner:
         size = self.tokenizer.vocabulary_size
         #: With the rows of all words.
         self._linear = self._solved(texts) if start is None else start.linear_of(self._configuration, size)
+        self._linear_logits = self._linear.predict(others) if self._linear is not None and others else None
         if start is not None:
             start.copy_to(self.network, self._configuration, self._ids)
 
@@ -167,8 +168,7 @@ class _Learner:
 
     def answers(self) -> Floats:
         """Return the outputs for the texts that it does not learn: float32 [texts, outputs]."""
-        linear = None if self._linear is None else self._linear.of_words(self._ids)
-        return probabilities(Ensemble(self.network, linear).predict(self._held_out))
+        return probabilities(mean(self.network.predict(self._held_out), self._linear_logits))
 
     def whole(self) -> Ensemble:
         """Return the ensemble with the rows of all words. Its own filters are 0 for words that it has not learned."""

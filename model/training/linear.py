@@ -37,10 +37,6 @@ class Linear:
     weights: Floats
     bias: Floats
 
-    def of_words(self, ids: Ids) -> Linear:
-        """Return the linear model of some words, whose numbers are their places in `ids`."""
-        return Linear(self.weights[ids], self.bias)
-
     def predict(self, texts: Sequence[Ids]) -> Floats:
         """Return the logits of texts: float32 [texts, outputs]."""
         return np.asarray(_counts(texts, len(self.weights)) @ self.weights + self.bias, np.float32)
@@ -74,8 +70,12 @@ class Ensemble:
 
     def predict(self, texts: Sequence[Ids]) -> Floats:
         """Return the logits of texts: float32 [texts, outputs]."""
-        logits = self.network.predict(texts)
-        return logits if self.linear is None else (1 - SHARE) * logits + SHARE * self.linear.predict(texts)
+        return mean(self.network.predict(texts), None if self.linear is None else self.linear.predict(texts))
+
+
+def mean(of_networks: Floats, of_linear: Floats | None) -> Floats:
+    """Return the mean of the logits of networks and of the linear model beside them, if there is one."""
+    return of_networks if of_linear is None else (1 - SHARE) * of_networks + SHARE * of_linear
 
 
 def solve(
