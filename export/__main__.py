@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from sentiment_conv1d.commands.startup import begin
+
+    begin()
+
 import argparse
 import os
 import sys
@@ -15,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sentiment_conv1d.artifact.artifact import ArtifactError, versions
 from sentiment_conv1d.artifact.configuration import is_name
-from sentiment_conv1d.artifact.errors import SentimentError, about_files, run_command
+from sentiment_conv1d.artifact.errors import SentimentError, about_files
 from sentiment_conv1d.artifact.limits import MAX_MODELS
 from sentiment_conv1d.artifact.manifest import MAX_NOTES, NOT_COMPARED, TEXT_GRAPH_FILE, UNVERIFIED, License, Sample
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
@@ -24,6 +29,7 @@ from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.commands.installation import training_packages
 from sentiment_conv1d.commands.output import counted, table_lines
 from sentiment_conv1d.commands.parser import Parser, local_path, next_command
+from sentiment_conv1d.commands.running import run_command
 from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.foreign_flags import add_foreign_flags, as_id, decision, stated, statements
 from sentiment_conv1d.model.data import BadDataError, DataError
@@ -127,10 +133,9 @@ def parser(prog: str = "python -m export") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m export") -> int:
-    """Run the export and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
-    options = parser(prog).parse_args(arguments)
+    """Run the export and return its exit status, as `run_command` does."""
     with training_packages(prog):
-        return run_command(lambda: _with_hints(options))
+        return run_command(parser(prog), arguments, _with_hints)
 
 
 def _with_hints(options: argparse.Namespace) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from sentiment_conv1d.commands.startup import begin
+
+    begin()
+
 import argparse
 import json
 import os
@@ -32,8 +37,9 @@ try:
     from loadtest.traffic import texts
     from loadtest.traffic.requests import FORMS, Request, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
-    from sentiment_conv1d.artifact.errors import run_command, writing
+    from sentiment_conv1d.artifact.errors import writing
     from sentiment_conv1d.commands.parser import between, local_path
+    from sentiment_conv1d.commands.running import run_command
 except ModuleNotFoundError as error:
     print(f"error: {error.name} is missing: pip install --require-hashes -r requirements/loadtest.txt", file=sys.stderr)
     sys.exit(2)
@@ -138,13 +144,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status.
-
-    The status is 0 for success, 1 if the objective was missed, 2 for an error of the user, and 130 if interrupted.
-    """
+    """Run a command and return its exit status, as `run_command` does, or 1 if the objective was missed."""
     given = complete(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(given)
-    return run_command(lambda: _compare(options) if options.command == "compare" else _run(options, given))
+    return run_command(
+        parser(), given, lambda options: _compare(options) if options.command == "compare" else _run(options, given)
+    )
 
 
 def complete(arguments: Sequence[str]) -> list[str]:

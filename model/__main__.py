@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from sentiment_conv1d.commands.startup import begin
+
+    begin()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -10,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from sentiment_conv1d.artifact.artifact import versions
 from sentiment_conv1d.artifact.decision import THRESHOLD
-from sentiment_conv1d.artifact.errors import SentimentError, run_command
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.imports import ended_at_once, import_tensorflow
 from sentiment_conv1d.commands.installation import training_packages
 from sentiment_conv1d.commands.parser import next_command
+from sentiment_conv1d.commands.running import run_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import configured, parser
 from sentiment_conv1d.model.configuration import (
@@ -43,11 +49,10 @@ _LABEL_ERRORS = 10
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
-    """Run a command and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
-    options = parser(prog).parse_args(arguments)
+    """Run a command and return its exit status, as `run_command` does."""
     handle_signals()
     with training_packages(prog):
-        return run_command(lambda: _run(options), lambda: _left_behind(options))
+        return run_command(parser(prog), arguments, _run, _left_behind)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 from research.configuration import ACCURATE, REVIEWS, DistillationConfiguration
 from research.mixture.domains import MixturePlan, mixture_plan
 from research.mixture.plan import DEFAULT_PLAN, Mixture
-from sentiment_conv1d.artifact.errors import run_command
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.commands.parser import Parser, local_path
+from sentiment_conv1d.commands.running import run_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.command_line import FRACTION, add_configuration_flags, configured
 from sentiment_conv1d.model.data import Plan
@@ -33,10 +33,9 @@ VALIDATION_FRACTION = 0.04
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
-    options = _parser().parse_args(arguments)
+    """Run a command and return its exit status, as `run_command` does."""
     handle_signals()
-    return run_command(lambda: _run(options), lambda: _left_behind(options.out))
+    return run_command(_parser(), arguments, _run, lambda options: _left_behind(options.out))
 
 
 def _parser() -> argparse.ArgumentParser:

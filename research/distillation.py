@@ -177,7 +177,7 @@ class Distillation:
         return np.random.default_rng((self._task.configuration.seed, stage))
 
     def _bar(self, steps: Iterable[Any], what: str, count: int) -> Iterable[Any]:
-        return tqdm(steps, what, count, disable=not self._task.progress)
+        return tqdm(steps, what, count, disable=None if self._task.progress else True)
 
 
 @dataclass(frozen=True)

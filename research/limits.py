@@ -18,10 +18,11 @@ from typing import Any
 from research.__main__ import VALIDATION_FRACTION
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.decision import MIN_PRECISION, DecisionRule
-from sentiment_conv1d.artifact.errors import SentimentError, run_command
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.artifact.model_card import CARD_FILE, model_card
 from sentiment_conv1d.commands.parser import Parser, local_path, number
+from sentiment_conv1d.commands.running import run_command
 from sentiment_conv1d.model import data
 from sentiment_conv1d.model.data.flags import SOURCES, add_reading_flags, add_sources, locate, reading_of
 from sentiment_conv1d.model.evaluation.candidate import open_candidate
@@ -33,9 +34,8 @@ _SHARE = number(float, "a number above 0 and below 1", lambda value: 0 < value <
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    options = _parser().parse_args(arguments)
-    return run_command(lambda: _run(options))
+    """Run the command and return its exit status, as `run_command` does."""
+    return run_command(_parser(), arguments, _run)
 
 
 def _parser() -> argparse.ArgumentParser:

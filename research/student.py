@@ -108,7 +108,12 @@ def train(task: Task, stages: Stages, tokenizer: VocabularyTokenizer, lessons: L
         rates = configuration.learning_rate * np.linspace(1, lessons.last_rate if is_last else 1, len(order))
         # The logits before the student learns a target, and the targets.
         logits, learned = np.empty((2, len(order), configuration.outputs), np.float32)
-        progress = tqdm(order, f"epoch {epoch + 1} of {configuration.epochs}", disable=not task.progress, mininterval=5)
+        progress = tqdm(
+            order,
+            f"epoch {epoch + 1} of {configuration.epochs}",
+            disable=None if task.progress else True,
+            mininterval=5,
+        )
         for step, place in enumerate(progress):
             ids, learned[step] = lessons.lesson(int(place), generator)
             logits[step] = network.learn(

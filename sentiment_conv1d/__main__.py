@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sentiment_conv1d.commands.startup import begin
+
+if __name__ == "__main__":
+    begin()
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -10,6 +15,7 @@ from typing import Any, NoReturn
 
 from sentiment_conv1d.commands.installation import NAME, end_without_tensorflow, tensorflow_hint, training_packages
 from sentiment_conv1d.commands.parser import Parser
+from sentiment_conv1d.commands.running import run_command
 
 PROG = NAME
 
@@ -76,16 +82,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit status: 0, 2 or 75 after an error, 130 if interrupted."""
-    try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
-    except KeyboardInterrupt:  # during the imports of a command, which handles it afterwards
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
+    """Run a command and return its exit status, as `run_command` does."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if status := run_command(parser(), words[:1], lambda options: 0):
+        return status
+    if arguments is None:  # the imports of the command follow
+        begin()
+    return _run(words[0], words)
 
 
-def _run(words: list[str]) -> int:
-    command = parser().parse_args(words[:1]).command
+def _run(command: str, words: list[str]) -> int:
     if command not in TRAINING | _DATA | {"convert"}:
         from sentiment_conv1d.service.__main__ import main as service
 

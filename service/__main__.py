@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from sentiment_conv1d.commands.startup import begin
+
+    begin()
+
 import argparse
 import math
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import get_args
 
-from sentiment_conv1d.artifact.errors import SentimentError, about_files, ensure_standard_error, exit_status
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.commands.default_repository import FOLDER, find_artifact
 from sentiment_conv1d.commands.imports import uncollected
 from sentiment_conv1d.commands.parser import Parser, at_least, local_path
+from sentiment_conv1d.commands.running import run_command
 from sentiment_conv1d.inference.errors import UnknownName
 from sentiment_conv1d.inference.options import ProviderChoice
 from sentiment_conv1d.server.errors import ServerError
@@ -195,27 +200,18 @@ def _add_drift(drift: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m service") -> int:
-    """Run a command and return its exit status.
+    """Run a command and return its exit status, as `run_command` does.
 
-    It is 0 for success, 2 for an error of the user, 75 for an error that can pass by itself, and 130 if interrupted.
     `drift` can also end with 1, see `--fail-above`, and `predict` with 1 or 3, see `--on-bad-rows`.
     """
-    ensure_standard_error()
-    options = parser(prog).parse_args(arguments)
+    return run_command(parser(prog), arguments, _run, lambda options: "no unfinished file remains")
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
-        with about_files():
-            status: int = options.run(options)
-    except (SentimentError, ServerError, UnknownName) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return exit_status(error)
-    except MemoryError as error:
-        print("error: there is not enough memory", file=sys.stderr)
-        return exit_status(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 128 + signal.SIGPIPE
+        status: int = options.run(options)
+    except (ServerError, UnknownName) as error:
+        raise SentimentError(str(error)) from error
     return status
 
 

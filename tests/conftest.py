@@ -18,6 +18,10 @@ from tests.processes import MODEL_REPOSITORY
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# Standard output of the processes that tests start is buffered, as in most shells. A shell can set this, and then they
+# write other bytes at other times.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # After a fork, the client of gRPC would start its threads again in the child, and abort it when the child closes the
 # descriptors that it does not need.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
-from sentiment_conv1d.artifact.errors import SentimentError, run_command
+from sentiment_conv1d.artifact.errors import SentimentError
 from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.installation import NAME
 from sentiment_conv1d.commands.parser import Parser, local_path
+from sentiment_conv1d.commands.running import run_command
 from sentiment_conv1d.export.conversion.mlflow_model import write_mlflow
 from sentiment_conv1d.export.conversion.text_onnx import write_text_onnx
 from sentiment_conv1d.export.conversion.triton import write_triton
@@ -62,9 +63,8 @@ def parser(prog: str = f"{NAME} convert") -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Convert an artifact; returns the exit status: 0, 2 or 75 after an error, 130 if interrupted."""
-    options = parser().parse_args(arguments)
-    return run_command(lambda: _convert(options))
+    """Convert an artifact, and return the exit status as `run_command` does."""
+    return run_command(parser(), arguments, _convert)
 
 
 def _convert(options: argparse.Namespace) -> int:

@@ -63,7 +63,7 @@ def answers(artifact: Artifact, texts: Sequence[str], progress: bool = False) ->
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
         raise ArtifactError(f"{artifact.path}: ONNX Runtime cannot open the graph ({error})", "graph") from error
     rows = [encoding.ids for encoding in artifact.tokenizer.encode_batch(texts)]
-    with tqdm(total=len(rows), desc="evaluating", unit="text", disable=not progress) as bar:
+    with tqdm(total=len(rows), desc="evaluating", unit="text", disable=None if progress else True) as bar:
 
         def predict(tokens: Ids) -> Outputs:
             outputs: Outputs = session.run(["probabilities"], {"tokens": tokens})[0]

@@ -35,7 +35,7 @@ def encode(tokenizer: Tokenizer, texts: list[str]) -> npt.NDArray[np.int32]:
 def predict(model: keras.Model, tokenizer: Tokenizer, texts: list[str], progress: bool = False) -> Floats:
     """Run the network on texts: float32 [texts, outputs]."""
     tokens = encode(tokenizer, texts)
-    starts = tqdm(range(0, len(tokens), _BATCH), desc="evaluating", unit="batch", disable=not progress)
+    starts = tqdm(range(0, len(tokens), _BATCH), desc="evaluating", unit="batch", disable=None if progress else True)
     return np.concatenate([model.predict_on_batch(tokens[start : start + _BATCH]) for start in starts])
 
 

@@ -247,7 +247,7 @@ class _Training:
     def _epoch(self, epoch: int, epochs: int) -> None:
         started = time.perf_counter()
         what = f"epoch {epoch + 1} of {'' if self._judged is None else 'at most '}{epochs}"
-        with tqdm(total=sum(map(len, self._learners)), desc=what, disable=not self._progress) as progress:
+        with tqdm(total=sum(map(len, self._learners)), desc=what, disable=None if self._progress else True) as progress:
             learned = [each.learn(_generator(self._configuration, epoch), progress) for each in self._learners]
         outputs, labels = (np.concatenate(each) for each in zip(*learned, strict=True))
         row = self.history.row(outputs, labels)

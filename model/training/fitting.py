@@ -123,7 +123,9 @@ class _Epochs(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches = -(-examples // configuration.batch_size)  # in an epoch
         self._step = len(self.progress.epochs) * self._batches
         total = configuration.epochs * self._batches
-        self.bar = tqdm(desc="training", unit="batch", total=total, initial=self._step, disable=not show_progress)
+        self.bar = tqdm(
+            desc="training", unit="batch", total=total, initial=self._step, disable=None if show_progress else True
+        )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._started = time.perf_counter()

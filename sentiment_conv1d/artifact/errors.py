@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,32 +36,25 @@ class TransientError(SentimentError):
     """A command cannot succeed now, but the same command can succeed later."""
 
 
+class OutputError(SentimentError):
+    """Standard output, which is the result of a command, cannot be written, or the program that reads it has ended."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"the output cannot be written ({cause.strerror})")
+        self.cause = cause
+
+
 @contextmanager
 def about_files() -> Iterator[None]:
-    """Raise what the system says about a file, such as one in a folder without permission, as a `SentimentError`.
-
-    It also says so if standard output, which is flushed at the end, is a file on a full disk.
-    """
+    """Raise what the system says about a file, such as one in a folder without permission, as a `SentimentError`."""
     try:
         yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
-        _discard_output()
-        raise
     except OSError as error:
         if error.filename is not None:
             raise SentimentError(f"{error.filename}: {error.strerror}") from error
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _discard_output()
-        raise SentimentError(f"the output cannot be written ({error.strerror})") from error
-
-
-def _discard_output() -> None:
-    """Discard what is left of the output, because Python would report the same error again when it exits."""
-    with suppress(OSError):  # standard output of a test is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SentimentError(f"a file cannot be written ({error.strerror})") from error
 
 
 def first_fault(error: ValidationError) -> str:
@@ -107,28 +98,3 @@ def _can_pass(error: BaseException) -> bool:
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):  # which has numbers of OpenSSL
         return error.errno in _TRANSIENT
     return isinstance(error, TransientError | MemoryError)
-
-
-def ensure_standard_error() -> None:
-    """Discard messages if standard error is closed. Progress bars need it, and another file would get its number."""
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
-
-
-def run_command(run: Callable[[], int], left: Callable[[], str] = lambda: "nothing was written") -> int:
-    """Run a command and return its exit status: 0, that of its error (2 or 75), 130 if interrupted, or 141 (`SIGPIPE`).
-
-    `left` says what an interrupted command leaves behind.
-    """
-    ensure_standard_error()
-    try:
-        with about_files():
-            return run()
-    except SentimentError as error:
-        print(error.report, file=sys.stderr)
-        return exit_status(error)
-    except KeyboardInterrupt:
-        print(f"interrupted: {left()}", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 128 + signal.SIGPIPE

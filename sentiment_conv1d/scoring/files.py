@@ -14,6 +14,7 @@ from stat import S_ISREG
 from typing import BinaryIO, NamedTuple, cast
 
 from sentiment_conv1d.artifact.errors import writing
+from sentiment_conv1d.commands.running import result_output
 from sentiment_conv1d.tables import READABLE, DataError, Fault, Format, Table, extension, open_table
 from sentiment_conv1d.tables.files import OTHER_COMPRESSIONS, decoded, is_compressed
 from sentiment_conv1d.tables.text import open_text
@@ -110,9 +111,8 @@ class Output(NamedTuple):
         elif sys.stdout is None:
             raise DataError("standard output is closed")
         else:
-            with writing(STANDARD, DataError):
-                yield sys.stdout.buffer
-                sys.stdout.buffer.flush()
+            with result_output() as file:
+                yield file
 
 
 def find_sources(locations: Sequence[str]) -> list[Source]:

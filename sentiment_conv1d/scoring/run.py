@@ -65,7 +65,7 @@ def score_file(
         with (
             BadRowsFile(output, job.on_bad_rows) as bad,
             source.open(job.form, None if job.on_bad_rows == "error" else []) as table,
-            tqdm(total=table.total, unit=table.unit, unit_scale=True, disable=not progress) as bar,
+            tqdm(total=table.total, unit=table.unit, unit_scale=True, disable=None if progress else True) as bar,
         ):
             added = prediction_columns(pool.session.classifier(), bool(job.explain))
             writer = _open_writer(source, output, table, job, file, added)

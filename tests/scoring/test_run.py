@@ -573,27 +573,6 @@ def test_closed_standard_streams(tmp_path: Path) -> None:
         assert not list(temporary.iterdir())
 
 
-def test_output_that_nobody_reads(tmp_path: Path) -> None:
-    """A standard output that has been closed at its other end is an error without a traceback."""
-    source = write(tmp_path / "in.txt", TEXTS)
-    reading, writing = os.pipe()
-    os.close(reading)
-    command = [sys.executable, "-m", "service", "predict", "--workers", "1", str(source)]
-    result = subprocess.run(
-        [*command, "--out", "-"],
-        cwd=PROJECT,
-        env=environment(),
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    os.close(writing)
-    assert result.stderr.endswith("error: -: cannot be written (Broken pipe)\n")
-    assert list(tmp_path.iterdir()) == [source]
-
-
 def test_inputs_that_are_not_files(tmp_path: Path) -> None:
     """A pipe as input is refused."""
     os.mkfifo(tmp_path / "in.csv")

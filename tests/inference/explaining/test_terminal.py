@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -147,46 +146,6 @@ def test_standard_input() -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith(b"positive ")
     assert b"(read: the last 400 of 402 words)" in finished.stdout
-
-
-COMMANDS = [
-    ("service", "explain", TEXT),
-    ("service", "check", "model_repository/imdb-cnn/1"),
-    ("model", "check-data", "docs/tickets.csv"),
-]
-
-
-def printed_into(output: int, command: tuple[str, ...]) -> tuple[int, bytes]:
-    """Run a command with this standard output. Returns its exit status and what it wrote to standard error."""
-    finished = subprocess.run(
-        [sys.executable, "-m", *command],
-        cwd=PROJECT,
-        env=environment(SENTIMENT_DEFAULT_MODEL="imdb-cnn"),
-        stdout=output,
-        stderr=subprocess.PIPE,
-        timeout=PATIENCE,
-        check=False,
-    )
-    return finished.returncode, finished.stderr
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_reader_that_ends(command: tuple[str, ...]) -> None:
-    """A program that reads only some of the output, such as `head`, causes no traceback."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    status, errors = printed_into(writer, command)
-    os.close(writer)
-    assert (status, errors) == (128 + signal.SIGPIPE, b"")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-@pytest.mark.parametrize("command", COMMANDS)
-def test_output_on_a_full_disk(command: tuple[str, ...]) -> None:
-    """The output of a command on a full disk is an error with the status of a full disk."""
-    with Path("/dev/full").open("wb") as full:
-        status, errors = printed_into(full.fileno(), command)
-    assert (status, errors) == (os.EX_TEMPFAIL, b"error: the output cannot be written (No space left on device)\n")
 
 
 def test_first_words(explain: Explain, tmp_path: Path) -> None:

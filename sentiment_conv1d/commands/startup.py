@@ -1,0 +1,63 @@
+"""What a command does before its imports, which take up to a second: it looks for its packages, and handles Ctrl-C.
+
+The modules `__main__` call `begin` before they import anything else, so this module imports little itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from importlib.util import find_spec
+from types import FrameType
+from typing import NoReturn
+
+_CHECKOUT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - see above
+_ENVIRONMENT = os.path.join(".venv", "bin", "python")  # noqa: PTH118
+
+#: A package that every command needs. Without it, this Python is not that of an environment of the project.
+_NEEDED = "onnxruntime"
+
+
+def begin() -> None:
+    """End the process if its packages are missing, and from here on at Ctrl-C, without a traceback.
+
+    Imports drop exceptions such as `KeyboardInterrupt`, or raise others in their place. The status is 130, and that of
+    `serve` is 0, as of a service that is stopped.
+    """
+    if find_spec(_NEEDED) is None:
+        print(f"error: {sys.executable} does not have the packages of this project: {_hint()}", file=sys.stderr)
+        sys.exit(2)
+    for number in (signal.SIGINT, signal.SIGTERM) if _serves() else (signal.SIGINT,):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # a shell ignores Ctrl-C for background processes
+            signal.signal(number, _end)
+
+
+def finish() -> None:
+    """Let Ctrl-C raise `KeyboardInterrupt` again. `serve` handles its signals itself."""
+    if signal.getsignal(signal.SIGINT) is _end and not _serves():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _serves() -> bool:
+    return sys.argv[1:2] == ["serve"]
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    if _serves():
+        os._exit(0)
+    os.write(2, b"interrupted: nothing was written\n")
+    os._exit(130)
+
+
+def _hint() -> str:
+    """Say which command to run instead, for the end of a message."""
+    if not os.path.isfile(os.path.join(_CHECKOUT, "Makefile")):  # noqa: PTH113, PTH118
+        return "install it with pip, which installs them too"
+    python = os.path.join(_CHECKOUT, _ENVIRONMENT)  # noqa: PTH118
+    if os.path.abspath(sys.executable) == python or not os.path.exists(python):  # noqa: PTH100, PTH110
+        return "run `make serve` first, which installs them into .venv"
+    module = os.path.basename(os.path.dirname(os.path.abspath(sys.argv[0])))  # noqa: PTH100, PTH119, PTH120
+    shown = _ENVIRONMENT if os.getcwd() == _CHECKOUT else python  # noqa: PTH109
+    return f"run {shlex.join([shown, '-m', module, *sys.argv[1:]])}"
