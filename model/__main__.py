@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from sentiment_conv1d.artifact.artifact import versions
@@ -35,6 +36,7 @@ from sentiment_conv1d.model.configuration import (
 )
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
+from sentiment_conv1d.model.duration import expected
 from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import Run, read_run, stages_folder
 
@@ -163,6 +165,9 @@ def _plan(
     words = () if start is None else start.tokenizer.words
     profile = data.profile(work, learn(configuration, work.train.texts, words))
     print(f"{work.source}:", *profile.lines(), sep="\n")
+    if options.command == "train":
+        tokens, texts = mean(profile.lengths), len(work.train.texts)
+        print(f"  {expected(configuration, texts, tokens, stops_early=work.validation is not None)}")
     for warning in profile.warnings():
         print(f"warning: {warning}")
     print_left_out(work.faults, every=options.command == "check-data" and options.on_bad_rows == "report")

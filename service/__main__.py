@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from sentiment_conv1d.artifact.errors import SentimentError
@@ -26,6 +27,7 @@ from sentiment_conv1d.service.flags import add_flags
 from sentiment_conv1d.service.process.startup_signals import end_at_once
 from sentiment_conv1d.service.settings import read_settings
 from sentiment_conv1d.service.telemetry import logs
+from sentiment_conv1d.tables import READABLE, extension
 from sentiment_conv1d.tables.format import add_format_flags
 
 #: The help for the default model repository.
@@ -72,6 +74,7 @@ def parser(prog: str = "python -m service") -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="score files offline", epilog=RULE))
 
     explain = commands.add_parser("explain", help="show what every word of one text adds to the decision", epilog=RULE)
+    explain.surplus_hint = "; quote the text"
     explain.add_argument("text", help="the text; - reads it from standard input")
     explain.add_argument("--label", metavar="LABEL", help="label to explain (default: the predicted one)")
     explain.add_argument("--sentences", action="store_true", help="show what every sentence adds, and its own label")
@@ -253,7 +256,7 @@ def _check(options: argparse.Namespace) -> int:
     from sentiment_conv1d.inference.classifier import Classifier
     from sentiment_conv1d.inference.engine import NATIVE
 
-    artifact = read_artifact(find_artifact(options.artifact).absolute())
+    artifact = read_artifact(_folder(options.artifact).absolute())
     check_place(artifact)
     manifest = artifact.manifest
     print(f"{options.artifact}: {manifest.name}, version {manifest.version}, labels {', '.join(manifest.labels)}")
@@ -276,10 +279,18 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
+def _folder(path: Path) -> Path:
+    """Return the folder of an artifact. Raises `SentimentError` if the path is one of a file."""
+    if path.is_file():
+        what = "a table, which check-data reads" if extension(path) in READABLE else "a file"
+        raise SentimentError(f"{path} is {what}; this command needs an artifact: {_ARTIFACT}")
+    return find_artifact(path)
+
+
 def _copy(options: argparse.Namespace) -> int:
     from sentiment_conv1d.artifact.artifact import copy
 
-    manifest = copy(find_artifact(options.artifact), options.target).manifest
+    manifest = copy(_folder(options.artifact), options.target).manifest
     print(f"{options.target}: {manifest.name}, version {manifest.version}")
     return 0
 
@@ -287,7 +298,7 @@ def _copy(options: argparse.Namespace) -> int:
 def _push(options: argparse.Namespace) -> int:
     from sentiment_conv1d.sharing.push import push
 
-    url, written = push(find_artifact(options.artifact), options.url)
+    url, written = push(_folder(options.artifact), options.url)
     print(f"{url}: {'wrote ' + ', '.join(written) if written else 'is already there'}; all files are verified")
     return 0
 

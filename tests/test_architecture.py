@@ -113,7 +113,7 @@ def is_of(side: str, module: str) -> bool:
 IMPORTED: dict[str, set[str]] = {
     "native": set(),
     "protos": set(),
-    "commands": set(),
+    "commands": {"artifact"},
     "server": set(),
     "artifact": {"native"},
     "tables": {"artifact", "commands"},

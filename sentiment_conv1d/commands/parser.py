@@ -20,6 +20,9 @@ Number = TypeVar("Number", int, float)
 class Parser(argparse.ArgumentParser):
     """A parser that takes no abbreviations, and whose commands report their own unknown flags, with their own usage."""
 
+    #: What to do about words that belong to no argument, for the end of a message.
+    surplus_hint = ""
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
 
@@ -28,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             flags = [word.partition("=")[0] for word in unknown if word.startswith("--")]
-            hint = suggestion(flags[0], self._option_string_actions) if flags else ""
+            hint = suggestion(flags[0], self._option_string_actions) if flags else self.surplus_hint
             self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         return options, []
 

@@ -172,6 +172,8 @@ def _report(output: Output, summary: Summary) -> None:
     if summary.bad_rows:
         listed = "" if summary.errors is None else f"; {_printable(summary.errors)} says why"
         print(f"{counted(summary.bad_rows, 'row')} cannot be scored{listed}", file=sys.stderr)
+    if summary.warning:
+        print(f"warning: {summary.warning}", file=sys.stderr)
     if summary.hint:
         print(f"hint: {summary.hint}", file=sys.stderr)
 

@@ -48,6 +48,7 @@ class Summary(NamedTuple):
     bad_rows: int
     errors: str | None  # the location of the list of bad rows, or None
     hint: str = ""  # what can make bad rows readable
+    warning: str = ""  # why the scores are probably of no use
 
 
 def score_file(
@@ -60,7 +61,7 @@ def score_file(
     """
     began = perf_counter()
     output.check(source, overwrite)
-    rows = 0
+    rows, numbers = 0, True
     with output.opened() as file:
         with (
             BadRowsFile(output, job.on_bad_rows) as bad,
@@ -74,6 +75,7 @@ def score_file(
                 for selection, columns in pool.score(selections, job.explain):
                     writer.write(_kept(selection, job, output, added), columns)
                     rows += len(selection.texts)
+                    numbers = numbers and all(map(_is_number, selection.texts))
                     bar.update(selection.chunk.progress)
                 writer.finish()
             except BaseException:
@@ -81,13 +83,26 @@ def score_file(
                 raise
             bar.total = bar.n
         source.check_unchanged()
-        summary = Summary(rows, bad.count, bad.location, table.hint)
+        warning = _numbers_only(table, job.text_column_of(source)) if rows and numbers else ""
+        summary = Summary(rows, bad.count, bad.location, table.hint, warning)
         if output.location != STANDARD:
             check_free_path(Path(output.location), overwrite)  # another program can have written it
             _write_manifest(source, output, pool, job, summary, perf_counter() - began)
             if summary.errors is None:
                 output.errors.unlink(missing_ok=True)  # of the output that is replaced
     return summary
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers_only(table: Table, column: str) -> str:
+    return f"{table.location}: the column {column!r} has only numbers; --text-column names the column of the texts"
 
 
 class BadRowsFile:

@@ -192,6 +192,7 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
 
     If there are workers, this process must have no threads. Raises the errors of `choose`, and `StartupError`.
     """
+    access = Access(settings)  # before the models, which take seconds
     repository = repository_of(settings, watched=settings.watch_interval > 0)
     models = LoadedModels(settings.default_model, parse_labels(settings.version_labels))
     loader = _Loader(settings, repository, models)
@@ -213,7 +214,6 @@ def load_core(settings: Settings, most_workers: int = 0, certificates: Certifica
             raise StartupError(f"--strict: {'; '.join(map(str, missing))}")
         for each in missing:
             logger.warning("%s", each)
-    access = Access(settings)
     metrics.keys.add(access.names())
     return Core(settings, repository, models, metrics, access, certificates, workers)
 

@@ -103,7 +103,9 @@ class ApiKeys(Reloaded):
 
     def __init__(self, listed: SecretStr | None, file: Path | None = None, kind: str = "API") -> None:
         self._listed, self._file, self._kind = listed, file, kind
-        self._prefix = "" if kind == "API" else "admin-"
+        self._prefix, flag = ("", "api") if kind == "API" else ("admin-", "admin")
+        flags = {f"--{flag}-keys": listed, f"--{flag}-key-file": file}
+        self._flags = " and ".join(name for name, value in flags.items() if value is not None)
         self.configured = listed is not None or file is not None
         super().__init__(f"{kind} keys", () if file is None else (file,))
 
@@ -128,30 +130,31 @@ class ApiKeys(Reloaded):
             try:
                 lines = self._file.read_text("utf-8").splitlines()
             except OSError as error:
-                raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: {error.strerror}") from error
+                raise self._error(f"{self._file} cannot be read: {error.strerror}") from error
             except UnicodeDecodeError:
                 # The error's message contains a byte of a key.
-                raise StartupError(f"{self._file}: the {self._kind} keys cannot be read: they are not UTF-8") from None
+                raise self._error(f"{self._file} is not UTF-8") from None
             keys += [line for line in lines if not line.lstrip().startswith("#")]
         keys = [key.strip() for key in keys if key.strip()]
         if self.configured and not keys:
-            place = "" if self._file is None else f" in {self._file}"
-            raise StartupError(f"{self._kind} keys are configured{place}, but the list is empty")
+            raise self._error("there are no keys" if self._file is None else f"there are no keys in {self._file}")
         callers = {}
         for number, line in enumerate(keys, start=1):
             name, _, key = line.rpartition(" ")
             if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable():
-                raise StartupError(
-                    f"{self._kind} key {number} must be at least {MIN_CHARACTERS} printable ASCII characters "
-                    "without a space"
+                raise self._error(
+                    f"key {number} must be at least {MIN_CHARACTERS} printable ASCII characters without a space"
                 )
             if name and not _NAME.fullmatch(name := name.strip()):
-                raise StartupError(
-                    f"the name of {self._kind} key {number} must be at most {NAME_CHARACTERS} letters, digits, dots, "
-                    "hyphens and underscores"
+                raise self._error(
+                    f"the name of key {number} must be at most {NAME_CHARACTERS} letters, digits, dots, hyphens and "
+                    "underscores"
                 )
             callers[_hash(key.encode())] = KEY + (name or f"{self._prefix}{number}")
         self._callers = callers
+
+    def _error(self, message: str) -> StartupError:
+        return StartupError(f"{self._flags}: {message}")
 
 
 def _hash(key: bytes) -> bytes:

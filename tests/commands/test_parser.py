@@ -81,6 +81,7 @@ def test_all_paths() -> None:
         ),
         ("model check-data x.csv --epoch 3", "python -m model check-data", "did you mean --epochs?"),
         ("export run --quantise", "python -m export", "did you mean --quantize?"),
+        ("service explain great film", "python -m service explain", "arguments: film; quote the text"),
     ],
 )
 def test_unknown_words(arguments: str, usage: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:

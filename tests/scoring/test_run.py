@@ -573,6 +573,17 @@ def test_closed_standard_streams(tmp_path: Path) -> None:
         assert not list(temporary.iterdir())
 
 
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.parquet"])
+def test_column_of_numbers(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A column of texts that are all numbers is scored with one warning, which one other text prevents."""
+    for rows, warned in ((["3", "4.5", "-1e3"] * 1000, True), (["3"] * 3000 + ["three"], False)):
+        source = write(tmp_path / name, rows)
+        assert main(["predict", str(source), "--workers", "1", "--overwrite"]) == 0
+        warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+        assert len(warnings) == warned
+        assert all("the column 'text' has only numbers; --text-column names" in line for line in warnings)
+
+
 def test_inputs_that_are_not_files(tmp_path: Path) -> None:
     """A pipe as input is refused."""
     os.mkfifo(tmp_path / "in.csv")

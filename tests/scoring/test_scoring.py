@@ -698,10 +698,15 @@ def test_without_pyarrow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", [".csv", ".parquet"])
-def test_progress_bar(tmp_path: Path, capsys: pytest.CaptureFixture[str], extension: str) -> None:
-    """The progress bar counts the bytes of text, or the rows of Parquet, up to 100 %, and is off by default."""
+def test_progress_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, extension: str
+) -> None:
+    """The progress bar counts the bytes of text, or the rows of Parquet, up to 100 %, if asked for, in a terminal."""
     source = write(tmp_path / f"in{extension}", [{"text": "abcdefg"}] * 2)
-    score_file(source, tmp_path / "out.csv", FakeClassifier(), progress=True)
+    score_file(source, tmp_path / "out.csv", FakeClassifier(), progress=True, overwrite=True)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    score_file(source, tmp_path / "out.csv", FakeClassifier(), progress=True, overwrite=True)
     shown = capsys.readouterr().err
     assert re.search(r"100%[^\r]*(B|rows)/s\]\n$", shown)
     score_file(source, tmp_path / "out.csv", FakeClassifier(), overwrite=True)
@@ -713,6 +718,7 @@ def test_progress_of_compressed_files(
 ) -> None:
     """The bar of a compressed file shows no share before the end, because its number of rows is not known."""
     monkeypatch.setattr(run, "tqdm", partial(tqdm, mininterval=0))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     (tmp_path / "in.txt.gz").write_bytes(gzip.compress(b"abcdefg\n" * 600))
     score_file(tmp_path / "in.txt.gz", tmp_path / "out.csv", FakeClassifier(), progress=True)
     assert capsys.readouterr().err.count("%") == 1

@@ -124,5 +124,5 @@ def test_wrong_settings() -> None:
         sentiment_conv1d.asgi(model, workers=2, port=1)
     with pytest.raises(ValueError, match=r"^max_batch_texts: Input should be greater than or equal to 1$"):
         sentiment_conv1d.asgi(model, max_batch_texts=0)
-    with pytest.raises(sentiment_conv1d.SentimentError, match="API key 1 must be at least 16"):
+    with pytest.raises(sentiment_conv1d.SentimentError, match="--api-keys: key 1 must be at least 16"):
         sentiment_conv1d.asgi(model, api_keys="short")

@@ -10,7 +10,7 @@ import pytest
 from sentiment_conv1d.artifact.errors import TransientError, exit_status
 from sentiment_conv1d.service.__main__ import main
 from sentiment_conv1d.service.errors import StartupError
-from tests.processes import ServerProcess, run
+from tests.processes import PROJECT, ServerProcess, run
 from tests.service.artifacts import publish_table, shipped_copy
 
 
@@ -96,6 +96,17 @@ def test_exit_status(cause: BaseException | None, status: int) -> None:
     error.__cause__ = ValueError("wrapped")
     error.__cause__.__cause__ = cause
     assert exit_status(error) == status
+
+
+@pytest.mark.parametrize("command", ["check", "copy", "push"])
+@pytest.mark.parametrize(
+    ("path", "what"), [("docs/tickets.csv", "a table, which check-data reads"), ("README.md", "a file")]
+)
+def test_file_instead_of_an_artifact(command: str, path: str, what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that needs an artifact says what the file is, and what it needs."""
+    assert main([command, str(PROJECT / path), *([] if command == "check" else ["elsewhere"])]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {PROJECT / path} is {what}; this command needs an artifact: a folder REPOSITORY/")
 
 
 @pytest.mark.parametrize("command", [["check"], ["push"], ["predict"], ["explain", "good", "--model-repository"]])

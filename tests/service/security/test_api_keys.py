@@ -61,11 +61,11 @@ def test_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("listed", "reason"),
     [
-        ("", "the list is empty"),
-        (" , ", "the list is empty"),
-        ("short", "API key 1 must be at least 16"),
-        (f"{FIRST},with space in the key", "API key 2 must be"),
-        ("schlüssel-0123456789", "API key 1 must be"),
+        ("", "--api-keys: there are no keys"),
+        (" , ", "--api-keys: there are no keys"),
+        ("short", "--api-keys: key 1 must be at least 16"),
+        (f"{FIRST},with space in the key", "--api-keys: key 2 must be"),
+        ("schlüssel-0123456789", "--api-keys: key 1 must be"),
     ],
 )
 def test_bad_keys(listed: str, reason: str) -> None:
@@ -86,7 +86,7 @@ def test_names(tmp_path: Path) -> None:
     administration = ApiKeys(SecretStr(ADMIN), kind="administration")
     assert administration.caller({b"x-api-key": ADMIN.encode()}) == "key admin-1"
     for name in ("a/b", "n" * 65, "two names"):
-        with pytest.raises(StartupError, match="the name of API key 1 must be at most 64 letters"):
+        with pytest.raises(StartupError, match="--api-keys: the name of key 1 must be at most 64 letters"):
             ApiKeys(SecretStr(f"{name} {FIRST}"))
 
 
@@ -131,11 +131,19 @@ def test_access_is_logged_once(workers: str) -> None:
     assert line.rstrip().endswith("access: keys: 1; open: health; TLS: off; administration: off")
 
 
+def test_bad_keys_at_the_start() -> None:
+    """The service checks keys before it loads the models."""
+    result = run("-m", "service", "serve", "--port", "0", "--api-keys", "short")
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: --api-keys: key 1 must be at least 16 printable ASCII")
+    assert "serving " not in result.stderr
+
+
 def test_bad_file(tmp_path: Path) -> None:
     """A key file that is missing or empty prevents the start, and the message names it."""
     result = run("-m", "service", "serve", "--port", "0", "--api-key-file", str(tmp_path / "missing"))
     assert result.returncode == 2
-    assert "missing: the API keys cannot be read" in result.stderr and "Traceback" not in result.stderr
+    assert f"error: --api-key-file: {tmp_path}/missing cannot be read: No such file or directory\n" in result.stderr
 
 
 @given(st.dictionaries(st.sampled_from([b"authorization", b"x-api-key"]), st.binary()))
@@ -359,13 +367,13 @@ def test_keys_change(tmp_path: Path) -> None:
         assert load(server, OTHER_ADMIN) == (200, "", grpc.StatusCode.OK, "")
 
         server.wait_for_log("DEBUG .*the API keys changed")  # in the supervisor
-        for content, reason in ((f"{FIRST}\nshort", "API key 2 must be at least"), ("# none", "the list is empty")):
+        for content, reason in ((f"{FIRST}\nshort", "key 2 must be at least"), ("# none", "there are no keys in")):
             put(file, content)
             server.wait_for_log(f"ERROR .*the API keys changed, and the old ones stay in use: .*{reason}")
         file.write_bytes(FIRST.encode() + b"\xff")
-        server.wait_for_log("they are not UTF-8")
+        server.wait_for_log("is not UTF-8")
         file.unlink()
-        server.wait_for_log("ERROR .*the API keys cannot be read: No such file or directory")
+        server.wait_for_log("ERROR .*--api-key-file: .* cannot be read: No such file or directory")
         kill_children(server.process.pid)
         assert (statuses(server, FIRST), statuses(server, SECOND)) == ({401}, {200}), "in new workers too"
         put(file, FIRST)
