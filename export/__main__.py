@@ -178,9 +178,7 @@ def _export(options: argparse.Namespace) -> int:
             f"--name: {name!r} is not a valid model name",
             "use lower-case letters, digits, '.', '_' and '-', at most 64 characters",
         )
-    labelled = _labelled(options, trained) if options.data else None
-    names = " and ".join(Path(source).name for source in options.data)
-    inputs = [] if labelled is None else [_thinned(labelled, names)]
+    labelled, inputs = _labelled(options, trained) if options.data else (None, [])
     if options.labels is not None and trained.configuration is not None:
         trained = renamed(trained, _names(options.labels))  # after reading the data, which has the labels of the run
     exported = export(
@@ -293,7 +291,8 @@ def _names(labels: str) -> tuple[str, ...]:
     return tuple(label.strip() for label in labels.split(","))
 
 
-def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledInputs:
+def _labelled(options: argparse.Namespace, trained: Trained) -> tuple[LabelledInputs, list[Inputs]]:
+    """Return the labelled texts of `--data`, and some of them to compare graphs on."""
     from sentiment_conv1d.export.checks.accuracy import LabelledInputs
     from sentiment_conv1d.model.data import load_examples, measurable
 
@@ -304,7 +303,8 @@ def _labelled(options: argparse.Namespace, trained: Trained) -> LabelledInputs:
     print_left_out(loaded.faults, every=options.on_bad_rows == "report")
     examples, measured_on = measurable(loaded, trained.trained_on)
     rows = [trained.tokenizer.encode(text).ids for text in examples.texts]
-    return LabelledInputs(measured_on, rows, examples.labels, examples.texts)
+    labelled = LabelledInputs(measured_on, rows, examples.labels, examples.texts)
+    return labelled, [_thinned(labelled, loaded.source)]
 
 
 def _expected(options: argparse.Namespace, trained: Trained) -> Expected:
@@ -370,7 +370,9 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
     manifest = exported.artifact.manifest
     if measured and manifest.metrics is not None:
         metrics = manifest.metrics
-        names = ("micro_f1", "macro_f1", "average_precision") if manifest.multilabel else ("accuracy",)
+        names = ["accuracy", "opinion_accuracy"]
+        if manifest.multilabel:
+            names = ["micro_f1", "macro_f1", "average_precision"]
         measures = ", ".join(f"{name}: {metrics.values[name]:.4f}" for name in names if name in metrics.values)
         print(f"{measures} on {metrics.measured_on}")
     if manifest.multilabel:

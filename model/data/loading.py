@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
 from sentiment_conv1d.commands.output import counted
-from sentiment_conv1d.model.data.examples import Dataset, Examples, LabelledTexts
+from sentiment_conv1d.model.data.examples import Dataset, LabelledTexts
 from sentiment_conv1d.model.data.faults import BadDataError, OnBadRows, hints
 from sentiment_conv1d.model.data.labels import Labels, Problem, SimilarLabels
 from sentiment_conv1d.model.data.rows import Columns, Row
@@ -58,10 +58,10 @@ def load(
     with _unreadable_is_an_error(paths[0]):
         sources = [reader.open(path) for path in paths]
         splits = [_require_train(read("train"), path) for read, path in zip(sources, paths, strict=True)]
-        train = _renamed(_joined(splits), reading)
-        test = _test_split(reader, sources, test_data)
+        train, source = _renamed(splits, reading), _named(splits)
+        tests = _test_splits(reader, test_data) if test_data else _own_test_split(sources)
         rest = [split for read in sources if (split := read(UNLABELLED_SPLIT))] if unlabelled else []
-    test = None if test is None else _renamed(test, reading)
+    test = _renamed(tests, reading) if tests else None
     merge = reading.similar_labels == "merge"
     columns = reading.columns
     if columns.of_labels:
@@ -69,21 +69,19 @@ def load(
         labels = Labels.named([names.get(name, name) for name in columns.of_labels], merge=False, several=True)
     else:
         named_integers = paths[0].is_dir()
-        labels = Labels.of_rows(train.rows, merge=merge, named_integers=named_integers, several=columns.several)
-    examples = labels.examples(train.rows, faults)
-    test_examples = None if test is None else labels.examples(test.rows, faults)
-    problems = labels.problems(
-        train.rows, reading.similar_labels, least_examples if test is None else least_examples - 1
-    )
+        labels = Labels.of_rows(train, merge=merge, named_integers=named_integers, several=columns.several)
+    examples = labels.examples(train, faults)
+    test_examples = None if test is None else labels.examples(test, faults)
+    problems = labels.problems(train, reading.similar_labels, least_examples if test is None else least_examples - 1)
     _check(paths[0], labels, problems, faults, reading)
     return Dataset(
         label_names=labels.names,
         train=examples,
         test=test_examples,
-        source=_describe(train, examples),
-        test_source=None if test is None or test_examples is None else _describe(test, test_examples),
+        source=f"{counted(len(examples), 'text')} of {source}",
+        test_source=None if test_examples is None else f"{counted(len(test_examples), 'text')} of {_named(tests)}",
         faults=tuple(faults),
-        unlabelled=tuple(row.text for row in _joined(rest).rows),
+        unlabelled=tuple(row.text for split in rest for row in split.rows),
     )
 
 
@@ -93,7 +91,7 @@ def load_examples(
     *,
     reading: Reading = Reading(),  # noqa: B008
 ) -> LabelledTexts:
-    """Read the examples to evaluate a trained model on: a file, or the test split of a folder or archive.
+    """Read the examples to evaluate a trained model on: a file, or the test split of a folder or archive, each once.
 
     A folder or archive without a test split is read from its training split. If the label names are negative and
     positive, the integer labels 0 and 1 stand for them. Raises `BadDataError`, which lists everything that is wrong; a
@@ -103,13 +101,14 @@ def load_examples(
     faults: list[Fault] = []
     reader = Reader(reading.columns, reading.form, faults, progress=False)
     with _unreadable_is_an_error(paths[0]):
-        rows = _renamed(_joined(_test_splits(reader, paths)), reading).rows
+        splits = _test_splits(reader, paths)
+    rows = _renamed(splits, reading)
     merge = reading.similar_labels == "merge"
     labels = Labels.named(label_names, merge=merge, several=reading.columns.several)
     examples = labels.examples(rows, faults)
     if faults and (reading.on_bad_rows == "error" or not len(examples)):
         raise BadDataError(faults, [], [*_meanings(rows, labels.names), *hints(faults)])
-    return LabelledTexts(examples, " and ".join(path.name for path in paths), tuple(faults))
+    return LabelledTexts(examples, _named(splits), tuple(faults))
 
 
 def _check(path: Path, labels: Labels, problems: Sequence[Problem], faults: Sequence[Fault], reading: Reading) -> None:
@@ -126,15 +125,15 @@ def _check(path: Path, labels: Labels, problems: Sequence[Problem], faults: Sequ
         raise BadDataError(faults, found, [*hints(faults), *helpful])
 
 
-def _renamed(split: Split, reading: Reading) -> Split:
-    """Give labels the names that the user states."""
+def _renamed(splits: Sequence[Split], reading: Reading) -> list[Row]:
+    """Return the rows of splits with the names of labels that the user states."""
     names = dict(reading.label_map)
 
     def renamed(row: Row) -> Row:
         each = tuple(names.get(str(label).strip(), label) for label in row.each)
         return row._replace(label=each[0]) if row.labels is None else row._replace(labels=each)
 
-    return replace(split, rows=[renamed(row) for row in split.rows])
+    return [renamed(row) for split in splits for row in split.rows]
 
 
 def _meanings(rows: Sequence[Row], names: tuple[str, ...]) -> Iterator[str]:
@@ -154,10 +153,10 @@ def _unreadable_is_an_error(path: Path) -> Iterator[None]:
         raise DataError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from error
 
 
-def _test_split(reader: Reader, sources: Sequence[Source], test_data: Sequence[Path]) -> Split | None:
-    if test_data:
-        return _joined(_test_splits(reader, test_data))
-    return sources[0]("test") if len(sources) == 1 else None
+def _own_test_split(sources: Sequence[Source]) -> list[Split]:
+    """Return the test split of a single source; empty if it has none."""
+    own = sources[0]("test") if len(sources) == 1 else None
+    return [] if own is None else [own]
 
 
 def _require_train(split: Split | None, path: Path) -> Split:
@@ -167,22 +166,18 @@ def _require_train(split: Split | None, path: Path) -> Split:
 
 
 def _test_splits(reader: Reader, paths: Sequence[Path]) -> list[Split]:
-    """Read the test split of each source, or its training split if it has no other."""
-    splits = []
-    for path in paths:
+    """Read the test split of each source once, or its training split if it has no other."""
+    splits: dict[Path, Split] = {}
+    for path in {path.resolve(): path for path in paths}.values():
         read = reader.open(path)
         split = read("test") or read("train")
         assert split is not None  # a path with neither split cannot be opened
-        splits.append(split)
-    return splits
+        splits.setdefault(split.folder / split.name, split)
+    return [*splits.values()]
 
 
-def _joined(splits: Sequence[Split]) -> Split:
-    names = [split.name for split in splits]
-    if len(set(names)) < len(names):
-        names = [f"{split.folder}/{split.name}" if split.folder else split.name for split in splits]
-    return Split(" and ".join(names), [row for split in splits for row in split.rows])
-
-
-def _describe(split: Split, examples: Examples) -> str:
-    return f"{counted(len(examples), 'text')} of {split.name}"
+def _named(splits: Sequence[Split]) -> str:
+    """Name splits, with as many of their folders as tell different ones of the same name apart."""
+    different = len({split.folder / split.name for split in splits})
+    names = (tuple(split.with_folders(depth) for split in splits) for depth in count())
+    return " and ".join(next(found for found in names if len({*found}) == different))

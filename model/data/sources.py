@@ -39,7 +39,11 @@ class Split:
 
     name: str
     rows: list[Row]
-    folder: str = ""  # tells files of the same name apart
+    folder: Path  # absolute; `name` is in it
+
+    def with_folders(self, depth: int) -> str:
+        """Return the name after so many of the folders that it is in."""
+        return "/".join((*self.folder.parts[max(0, len(self.folder.parts) - depth) :], self.name))
 
 
 #: A function that reads the split "train", "test" or `UNLABELLED_SPLIT` of a source; None if the source lacks it.
@@ -90,7 +94,7 @@ class Reader:
     def _table(self, path: Path, split: str) -> Split | None:
         if split != "train":
             return None
-        return Split(path.name, read_rows(path, self.columns, self.faults, self.form), path.absolute().parent.name)
+        return Split(path.name, read_rows(path, self.columns, self.faults, self.form), path.resolve().parent)
 
     def _parquet_folder(self, folder: Path, splits: dict[str, list[Path]], split: str) -> Split | None:
         names = _described_labels(folder, self.columns.label)
@@ -106,15 +110,19 @@ class Reader:
                 wanted=lambda label: (label != _UNLABELLED) is labelled,
                 label_names=names,
             )
-        name = files[0].name if len(files) == 1 else f"{folder.name}/{split}"
-        return Split(name, rows, folder.name) if files else None
+        if not files:
+            return None
+        if len(files) == 1:
+            return Split(files[0].name, rows, files[0].resolve().parent)
+        return Split(f"{folder.name}/{split}", rows, folder.resolve().parent)
 
     def _review_folder(self, root: Path, split: str) -> Split | None:
         rows = review_files.read_folder(root, split, self.progress)
-        return Split(f"{review_files.FOLDER}/{split}", rows) if rows else None
+        return Split(f"{review_files.FOLDER}/{split}", rows, root.resolve().parent) if rows else None
 
     def _archive(self, path: Path, splits: dict[str, list[Row]], split: str) -> Split | None:
-        return Split(f"{path.name}, {split}", splits[split]) if split in splits else None
+        name = f"{path.name}, {split}"
+        return Split(name, splits[split], path.resolve().parent) if split in splits else None
 
 
 def _parquet_splits(folder: Path) -> dict[str, list[Path]]:

@@ -16,7 +16,7 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from sentiment_conv1d.artifact.decision import THRESHOLD, decide_all
 from sentiment_conv1d.artifact.errors import SentimentError
-from sentiment_conv1d.artifact.manifest import LabelMetrics, Metrics
+from sentiment_conv1d.artifact.manifest import LabelMetrics, Metrics, opposites_of
 
 Floats = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -165,6 +165,20 @@ class Evaluation(Measures):
         """The share of correct answers."""
         return float(np.mean(self.right))
 
+    @property
+    def opinion_accuracy(self) -> float | None:
+        """The share of correct answers among the examples labelled positive or negative, decided between these two.
+
+        None if the labels are not those of `opposites_of`, or no example has one of the two.
+        """
+        if (opposites := opposites_of(self.label_names)) is None:
+            return None
+        positive, negative = map(self.label_names.index, opposites)
+        is_positive = self.labels == positive
+        has_opinion = is_positive | (self.labels == negative)
+        said_positive = self.probabilities[:, positive] > self.probabilities[:, negative]
+        return float(np.mean((said_positive == is_positive)[has_opinion])) if has_opinion.any() else None
+
     @cached_property
     def of_truth(self) -> npt.NDArray[np.float64]:
         """The probability of the true label of each example: [n]."""
@@ -302,9 +316,10 @@ class Evaluation(Measures):
         return [int(index) for index in wrong[np.argsort(self.of_truth[wrong], kind="stable")][:number]]
 
     def measures(self) -> dict[str, float | None]:
-        """Return the measures by name. `roc_auc` can be undefined."""
+        """Return the measures by name. `opinion_accuracy` and `roc_auc` can be undefined."""
         return {
             "accuracy": self.accuracy,
+            "opinion_accuracy": self.opinion_accuracy,
             "log_loss": self.log_loss,
             "brier": self.brier,
             "roc_auc": self.roc_auc,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -42,7 +42,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 License = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 _NO_DIGEST = "0" * 64
 
-#: The labels whose logits are compared with each other in the explanations of a model that has `_NEUTRAL` too.
+#: The labels that are compared with each other, in explanations and measures, if `_NEUTRAL` is a label too.
 _OPPOSITES = ("positive", "negative")
 _NEUTRAL = "neutral"
 
@@ -283,8 +283,8 @@ class Manifest(_Record):
 
     @property
     def opposites(self) -> tuple[str, str] | None:
-        """`positive` and `negative`, if these are labels of the model and `neutral` is another one."""
-        return _OPPOSITES if not self.multilabel and {*_OPPOSITES, _NEUTRAL} <= {*self.labels} else None
+        """The labels of `opposites_of` if a text has one label."""
+        return None if self.multilabel else opposites_of(self.labels)
 
     @property
     def text_parity(self) -> str:
@@ -309,6 +309,11 @@ class Manifest(_Record):
         unsigned = self.model_copy(update={"manifest_sha256": _NO_DIGEST})
         content = (json.dumps(unsigned.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
         return _with_digest(content, hashlib.sha256(content).hexdigest())
+
+
+def opposites_of(labels: Collection[str]) -> tuple[str, str] | None:
+    """Return `positive` and `negative` if these are labels and `neutral` is another one; otherwise None."""
+    return _OPPOSITES if {*_OPPOSITES, _NEUTRAL} <= {*labels} else None
 
 
 def describe(content: bytes) -> File:

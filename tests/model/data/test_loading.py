@@ -304,6 +304,22 @@ def test_files_of_the_same_name(tmp_path: Path) -> None:
     assert dataset.test_source == "2 texts of films/test.parquet and books/test.parquet"
 
 
+def test_a_test_file_is_read_once(tmp_path: Path) -> None:
+    """A file that is named twice is read once, and different files of the same name are told apart by their folders."""
+    paths = [tmp_path / one / two / "test.parquet" for one, two in ("ax", "bx", "by")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        write_parquet(path, [(str(path), 1)])
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    given = [paths[0], paths[0].parent, paths[1], tmp_path / "link" / "x" / "test.parquet", paths[2], paths[0]]
+    found = load_examples(given, ("negative", "positive"))
+    assert found.examples.texts == [str(path) for path in paths]
+    assert found.source == "a/x/test.parquet and b/x/test.parquet and b/y/test.parquet"
+    write_parquet(paths[1], [("a joy", 1), ("so so", 2)])
+    found = load_examples([paths[1], paths[1]], ("negative", "positive"), reading=Reading(on_bad_rows="skip"))
+    assert (len(found.examples), len(found.faults)) == (1, 1)
+
+
 def test_training_file_without_labels(tmp_path: Path) -> None:
     """A training file without labelled rows is an error that names it."""
     write_parquet(tmp_path / "train.parquet", [("a joy", -1)])

@@ -37,6 +37,18 @@ def random_evaluation(seed: int, labels: int, examples: int) -> Evaluation:
     return Evaluation(tuple(f"label {number}" for number in range(labels)), truth, probabilities)
 
 
+def test_opinions() -> None:
+    """Among opinions, a text is answered correctly if its label is more probable than the opposite one."""
+    labels = np.array([0, 2, 2, 0, 1, 1])
+    outputs = [(0.3, 0.5, 0.2), (0.1, 0.7, 0.2), (0.5, 0.1, 0.4), (0.2, 0.2, 0.6), (0.1, 0.8, 0.1), (0.9, 0.0, 0.1)]
+    found = Evaluation(("negative", "neutral", "positive"), labels, np.array(outputs))
+    assert (found.accuracy, found.opinion_accuracy) == (1 / 6, 2 / 4)
+    assert [*found.values()][:2] == ["accuracy", "opinion_accuracy"]
+    assert found.part(labels == 1).opinion_accuracy is None
+    for names in (("negative", "mixed", "positive"), ("no", "neutral", "yes")):
+        assert "opinion_accuracy" not in Evaluation(names, labels, np.array(outputs)).values()
+
+
 @st.composite
 def evaluations(draw: st.DrawFn) -> Evaluation:
     """Draw any labels, and any probabilities that a network can return."""
