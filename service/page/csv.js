@@ -5,6 +5,11 @@ const SEPARATORS = [",", ";", "\t"];
 // Spreadsheets run a cell that begins like this as a formula.
 const FORMULA = /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/;
 
+// Where a spreadsheet that splits at semicolons or tabs begins another cell or row within a field, because it does not see
+// the quotation marks around it: before a formula, and before a quotation mark, also the last one of the field, which would
+// begin a quotation that hides those of the next rows.
+const INNER = /[;\t\r\n](?=[^\S\t\r\n]*(?:["=+\-@\uff1d\uff0b\uff0d\uff20]|$))/g;
+
 /** The separator of a file: the first one of its header. Spreadsheets write a semicolon in many countries. */
 export function separatorOf(content) {
   const [header] = content.split(/[\r\n]/, 1);
@@ -33,10 +38,24 @@ export function parseCsv(content, separator = separatorOf(content)) {
 }
 
 /**
- * Write records. Strings that a spreadsheet would run get an apostrophe in front. Put the strings of strangers into the
- * first field: elsewhere, a spreadsheet that separates at semicolons would not see their quotation marks.
+ * Write records. An apostrophe stands before everything in a string that a spreadsheet would run as a formula, at whichever
+ * separator it splits. It sees the quotation marks of the first field at any separator.
  */
 export function writeCsv(records) {
-  const quote = (value) => `"${(FORMULA.test(value) ? `'${value}` : value).replaceAll('"', '""')}"`;
-  return records.map((record) => `${record.map((value) => (typeof value === "string" ? quote(value) : value)).join(",")}\r\n`).join("");
+  const whole = (value) => (FORMULA.test(value) ? `'${value}` : value);
+  const guarded = (value, index) => whole(index ? value.replace(INNER, "$&'") : value);
+  const field = (value, index) => (typeof value === "string" ? `"${guarded(value, index).replaceAll('"', '""')}"` : value);
+  return records.map((record) => `${record.map(field).join(",")}\r\n`).join("");
+}
+
+/** The names of columns, of which those that are empty or taken get a number. Spreadsheets ignore case. */
+export function distinctNames(names, taken) {
+  const known = new Set(taken.map((name) => name.toLowerCase()));
+  return names.map((name, index) => {
+    const base = name.trim() || `column_${index + 1}`;
+    let found = base;
+    for (let number = 2; known.has(found.toLowerCase()); number += 1) found = `${base}_${number}`;
+    known.add(found.toLowerCase());
+    return found;
+  });
 }

@@ -362,7 +362,12 @@ startBatch({
   request: chosenVersion,
   read: (prediction) => ({ ...decide(prediction), known: knowsAny(prediction, modelOf(prediction).tokenizer) }),
   note: () => (thresholdMoved() ? "The labels follow the threshold that is set under Try it." : ""),
-  trouble: showTrouble,
+  trouble: (trouble, again) => showTrouble(trouble, () => { hideTrouble(); again(); }),
+  rows: {
+    explain: (text, { name, version }) => post("v1/explain", { text, model: name, version }),
+    target: explained,
+    onTry: tryWith,
+  },
 });
 walkTabs();
 addEventListener("hashchange", followAddress);

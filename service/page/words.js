@@ -51,14 +51,14 @@ export function showContrast(text, { words: read, contrast: { label, against, sh
 }
 
 /** Where the words that the model read start and end in a text, and a function that cuts it. Offsets count code points, and JavaScript's strings count UTF-16 units. */
-function extentOf(text, read) {
+export function extentOf(text, read) {
   const characters = Array.from(text);
   const end = read.length ? read.reduce((most, word) => Math.max(most, word.end), 0) : characters.length;
   return { slice: (from, to) => characters.slice(from, to).join(""), start: read[0]?.start ?? characters.length, end };
 }
 
 /** Create an element for each word, coloured by its share. `describe(word, index)` returns its other attributes. */
-function colour(read, shares, describe) {
+export function colour(read, shares, describe) {
   const full = Math.max(FULL_SHARE, ...shares.map(Math.abs));
   return read.map((word, index) => {
     const element = make("span", { class: `word ${side(shares[index])}${word.known ? "" : " unknown"}`, ...describe(word, index) }, ownText(word, read[index - 1]));
@@ -77,7 +77,7 @@ function ownText(word, before) {
 const startsAgain = (word, before) => word.start < before.start;
 
 /** The elements of words, each after the characters between it and the last word. N-grams follow on a new line. */
-function spaced(slice, read, elements) {
+export function spaced(slice, read, elements) {
   const between = (before, word) => startsAgain(word, before) ? make("br") : slice(before.end, word.start);
   return elements.flatMap((element, index) => [index ? between(read[index - 1], read[index]) : "", element]);
 }
