@@ -10,7 +10,7 @@ export function purposeOf(model, onTry) {
   const rows = [
     ["For", [known?.purpose ?? `Its manifest does not say. It gives each text one of the labels ${listed(model.labels)}.`]],
     ["Trained on", [known?.training ?? "Its manifest does not say."]],
-    ["Accuracy", [accuracyOf(model)]],
+    ["Accuracy", accuracyOf(model)],
     ["Text to ids", [`${model.text_parity[0].toUpperCase()}${model.text_parity.slice(1)}.`]],
     ["Limits", limitsOf(model)],
     ["Gets wrong", known ? known.failures.map((each) => failure(...each, onTry)) : ["Nothing is known. Try texts of your own, and compare its labels with yours before you rely on them."]],
@@ -19,10 +19,15 @@ export function purposeOf(model, onTry) {
 }
 
 function accuracyOf({ metrics }) {
-  if (!metrics) return "It was not measured.";
-  const { accuracy } = metrics.values;
+  if (!metrics) return ["It was not measured."];
+  const { accuracy, opinion_accuracy: opinions, confident_share: share, confident_accuracy: sure, other_accuracy: unsure } = metrics.values;
   const measured = `${metrics.measured_on}${metrics.measured_on.includes(count(metrics.examples)) ? "" : `, ${several(metrics.examples, "example")}`}`;
-  return accuracy === undefined ? `Measured on ${measured}, but not as accuracy: the metrics are below.` : `${percent(accuracy)} of the labels were right, measured on ${measured}. Expect less on other texts.`;
+  if (accuracy === undefined) return [`Measured on ${measured}, but not as accuracy: the metrics are below.`];
+  return [
+    `${percent(accuracy)} of the labels were right, measured on ${measured}. Expect less on other texts.`,
+    ...(opinions === undefined ? [] : [`${percent(opinions)} were right among the texts that people labelled positive or negative, decided between these two.`]),
+    ...(share === undefined ? [] : [`It was confident of ${percent(share)} of the answers.${sure === undefined ? "" : ` Of these, ${percent(sure)} were right.`}${unsure === undefined ? "" : ` Of the others, ${percent(unsure)}.`}`]),
+  ];
 }
 
 function limitsOf(model) {
