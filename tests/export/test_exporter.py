@@ -117,6 +117,25 @@ def test_three_labels(tmp_path: Path) -> None:
     assert sum(prediction.probabilities) == pytest.approx(1)
 
 
+def test_accuracy_among_opinions(tmp_path: Path) -> None:
+    """The manifest has the accuracy of positive against negative beside that of all labels, and the card repeats it."""
+    labels, words = ("negative", "neutral", "positive"), tokenizer()
+    model = Trained(small(dense(3, "softmax")), words, labels)
+    texts = [f"w{number} w{number % 3}" for number in range(30)]
+    rows = [words.encode(text).ids for text in texts]
+    truth = np.arange(30) % 3
+    inputs = LabelledInputs("30 texts", rows, truth, texts)
+    artifact = export(model, "three", tmp_path, labelled=inputs, allow_poor_accuracy=True).artifact
+    found = model.predict(model.input_shape.pad(rows))
+    opinions = truth != 1
+    right = (found[opinions, 2] > found[opinions, 0]) == (truth[opinions] == 2)
+    assert artifact.manifest.metrics is not None
+    values = artifact.manifest.metrics.values
+    assert [*values][:2] == ["accuracy", "opinion_accuracy"]
+    assert values["opinion_accuracy"] == right.mean()
+    assert f"| opinion_accuracy | {right.mean():.4f} |" in (artifact.path / "README.md").read_text(encoding="utf-8")
+
+
 def test_gelu_with_dilation(tmp_path: Path) -> None:
     """A model with a gelu and a dilated filter is folded for the tokenizer's length, with padding for the filter."""
     chain = [layers.Embedding(IDS, 3), layers.Conv1D(4, 3, padding="same", dilation_rate=2, activation="gelu")]
