@@ -23,6 +23,8 @@ INTERRUPTED, UNREAD = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 #: The statuses of commands that failed. Others are results, which somebody has to read.
 _FAILED = (2, os.EX_TEMPFAIL, INTERRUPTED)
 
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
+
 
 def run_command(
     parser: argparse.ArgumentParser,
@@ -138,10 +140,10 @@ def _standard_streams() -> Iterator[_Output]:
     if errors is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - open until the end
     elif errors is sys.__stderr__:
-        sys.stderr = _text(errors, _Stream(errors.fileno()))
+        sys.stderr = _text(errors, _Stream(_STANDARD_ERROR))
     stream = None
     if output is not None and output is sys.__stdout__:
-        stream = _Stream(output.fileno())
+        stream = _Stream(_STANDARD_OUTPUT)
         sys.stdout = _text(output, stream)
     try:
         yield _Output(stream)
