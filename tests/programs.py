@@ -38,10 +38,16 @@ def missing(what: str) -> NoReturn:
     pytest.skip(f"this machine has no {what}")
 
 
-def output(name: str, *arguments: str) -> str:
-    """Run a program in the project's folder and return its output. The program must succeed."""
+def output(name: str, *arguments: str, given: str | None = None) -> str:
+    """Run a program in the project's folder and return its output. It reads what is `given`, and must succeed."""
     finished = subprocess.run(
-        [find(name), *arguments], cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=False
+        [find(name), *arguments],
+        cwd=PROJECT,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from google.protobuf.descriptor import ServiceDescriptor
 
 from sentiment_conv1d.service.models.state import ServiceState
+from sentiment_conv1d.service.telemetry.metrics import RouteKind
 
 
 def paths(service: ServiceDescriptor, *names: str) -> tuple[str, ...]:
@@ -30,6 +31,7 @@ class Service(NamedTuple):
     administration: Collection[str] = ()  # methods that change which models are served
 
     @property
-    def routes(self) -> dict[str, bool]:
-        """The methods with metrics of their own, and whether each runs a model."""
-        return {path: path in self.models for path in paths(self.descriptor) if path not in self.polled}
+    def routes(self) -> dict[str, RouteKind]:
+        """The methods with metrics of their own, and the kind of each."""
+        counted = [path for path in paths(self.descriptor) if path not in self.polled]
+        return {path: RouteKind.MODEL if path in self.models else RouteKind.OTHER for path in counted}

@@ -14,6 +14,7 @@ from sentiment_conv1d.service.rest import operations, page
 from sentiment_conv1d.service.rest.protocol import RestProtocol
 from sentiment_conv1d.service.rest.routes import labels
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.telemetry.metrics import RouteKind
 
 #: If several have a REST route that matches a path, the first of them answers.
 PROTOCOLS = (native.PROTOCOL, oip.PROTOCOL, tfserving.PROTOCOL, huggingface.PROTOCOL, vllm.PROTOCOL, clouds.PROTOCOL)
@@ -32,7 +33,7 @@ def rest_protocols(settings: Settings) -> tuple[RestProtocol, ...]:
     return (vertex_ai(settings, own), *own)
 
 
-def routes(settings: Settings) -> dict[str, dict[str, bool]]:
-    """Return the route labels of the metrics over REST and gRPC, and whether each route runs a model."""
-    methods = {path: runs for service in GRPC_SERVICES for path, runs in service.routes.items()}
+def routes(settings: Settings) -> dict[str, dict[str, RouteKind]]:
+    """Return the route labels of the metrics over REST and gRPC, and the kind of each route."""
+    methods = {path: kind for service in GRPC_SERVICES for path, kind in service.routes.items()}
     return {"rest": labels(rest_protocols(settings)), "grpc": methods}

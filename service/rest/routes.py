@@ -11,16 +11,22 @@ from starlette.routing import compile_path
 
 from sentiment_conv1d.service.rest.endpoint import Endpoint
 from sentiment_conv1d.service.rest.protocol import RestProtocol
+from sentiment_conv1d.service.telemetry.metrics import RouteKind
 
 #: The metrics label of paths without a route.
 OTHER = "other"
 
 
-def labels(protocols: Collection[RestProtocol]) -> dict[str, bool]:
-    """Return the route labels of the metrics, and whether each route runs a model."""
+def labels(protocols: Collection[RestProtocol]) -> dict[str, RouteKind]:
+    """Return the route labels of the metrics, and the kind of each route."""
     ordinary = [route.path for each in protocols for route in each.routes if isinstance(route, APIRoute)]
+    probes = [*(path for each in protocols for path in each.health), "/metrics"]
     endpoints = [endpoint.path for each in protocols for endpoint in each.endpoints]
-    return dict.fromkeys([*ordinary, OTHER], False) | dict.fromkeys(endpoints, True)
+    return (
+        dict.fromkeys([*ordinary, OTHER], RouteKind.OTHER)
+        | dict.fromkeys(probes, RouteKind.PROBE)
+        | dict.fromkeys(endpoints, RouteKind.MODEL)
+    )
 
 
 class Match(NamedTuple):

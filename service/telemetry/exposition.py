@@ -27,7 +27,7 @@ class Exposition(NamedTuple):
     slots: npt.NDArray[np.int64]
     units: npt.NDArray[np.float64]
     buckets: list[slice]
-    left_out: npt.NDArray[np.int64]  # slots of the rare series that are zero and not in the text
+    left_out: npt.NDArray[np.int64]  # slots that are zero, for which series are not in the text
 
     def fill_in(self, totals: npt.NDArray[np.float64]) -> bytes:
         """Fill in the numbers, float64 [slots], in which the slots of histograms are cumulative."""
@@ -38,12 +38,12 @@ class Exposition(NamedTuple):
 
 
 def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.NDArray[np.float64]) -> Exposition:
-    """Compose the text of the metrics with their series in all layouts. `totals` say which rare series are zero."""
+    """Compose the text of the metrics with their series in all layouts. `totals` say which of them are exposed."""
     lines: list[str] = []
     slots: list[int] = []  # of the numbers in the lines
     units: list[float] = []
     buckets: list[slice] = []
-    left_out: list[int] = []
+    left_out: set[int] = set()
     for metric in metrics:
         lines.append(_literal(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} {metric.kind}\n"))
         for series in (each for layout in layouts for each in layout.series.get(metric, ())):
@@ -51,8 +51,8 @@ def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.ND
             pairs = [f'{label}="{value.translate(_ESCAPES)}"' for label, value in named]
             if series.slot is None:
                 lines.append(_literal(f"{metric.name}{_braced(pairs)} {series.constant!r}\n"))
-            elif series.rare and not totals[series.slot]:
-                left_out.append(series.slot)
+            elif series.after is not None and not totals[series.after]:
+                left_out.add(series.after)
             else:
                 for name, slot, unit in _numbers(metric, pairs, series.slot):
                     lines.append(_literal(name) + " %r\n")
@@ -60,7 +60,9 @@ def compose(metrics: Iterable[Metric], layouts: Sequence[Layout], totals: npt.ND
                     units.append(unit)
                 if metric.kind == "histogram":
                     buckets.append(Histogram(series.slot, metric.bounds).cells)
-    return Exposition("".join(lines), np.array(slots), np.array(units), buckets, np.array(left_out, np.int64))
+    return Exposition(
+        "".join(lines), np.array(slots, np.int64), np.array(units), buckets, np.array(sorted(left_out), np.int64)
+    )
 
 
 def _numbers(metric: Metric, pairs: Sequence[str], slot: int) -> Iterator[tuple[str, int, float]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
 Kind = Literal["counter", "gauge", "histogram"]
@@ -37,13 +37,13 @@ class Metric(NamedTuple):
 class Series(NamedTuple):
     """One series of a metric: its first slot, or None if it has a constant instead.
 
-    A `rare` series is exposed only if it is not zero.
+    It is exposed as soon as the slot `after` is not zero, or always if there is none.
     """
 
     values: Values
     slot: int | None
     constant: float = 1.0
-    rare: bool = False
+    after: int | None = None
 
 
 class Histogram:
@@ -75,25 +75,25 @@ class Layout:
         self.gauges: list[int] = []  # their slots
         self._shared = shared
 
-    def number(self, metric: Metric, *values: str, rare: bool = False) -> int:
-        """Add one series of a counter or gauge and return its slot."""
+    def number(self, metric: Metric, *values: str, after: int | None = None, rare: bool = False) -> int:
+        """Add one series of a counter or gauge and return its slot.
+
+        It is exposed as soon as the slot `after` is not zero, and a `rare` one as soon as it is not zero itself.
+        """
         slot = self.end
-        self.series[metric].append(Series(self._complete(metric, values), slot, rare=rare))
+        self.series[metric].append(Series(self._complete(metric, values), slot, after=slot if rare else after))
         if metric.kind == "gauge":
             self.gauges.append(slot)
         self.end += 1
         return slot
 
-    def numbers(self, metric: Metric, keys: Iterable[Values], rare: Container[str] = ()) -> dict[Values, int]:
-        """Add several series of a counter or gauge and return their slots by label values.
+    def numbers(self, metric: Metric, keys: Iterable[Values]) -> dict[Values, int]:
+        """Add several series of a counter or gauge and return their slots by label values."""
+        return {values: self.number(metric, *values) for values in keys}
 
-        Those whose last label is in `rare` are rare.
-        """
-        return {values: self.number(metric, *values, rare=values[-1] in rare) for values in keys}
-
-    def histogram(self, metric: Metric, *values: str) -> Histogram:
-        """Add one series of a histogram."""
-        histogram = Histogram(self.number(metric, *values), metric.bounds)
+    def histogram(self, metric: Metric, *values: str, after: int | None = None) -> Histogram:
+        """Add one series of a histogram, which is exposed as that of a number is."""
+        histogram = Histogram(self.number(metric, *values, after=after), metric.bounds)
         self.end = histogram.sum_slot + 1
         return histogram
 

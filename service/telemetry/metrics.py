@@ -1,4 +1,7 @@
-"""The metrics of the service, counted by all workers together. Every series exists from the start, except rare ones.
+"""The metrics of the service, counted by all workers together.
+
+Every series exists from the start, except those of routes that nobody has used yet, and of rare statuses. A route has
+all its usual series from its first request on.
 
 To add a metric, declare it as a `Metric`, give its series slots in `Metrics.__init__` (or in `Statistics`, if every
 version of a model has it), and count it. The exposition follows from the declaration.
@@ -9,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
+from enum import Enum, auto
 from itertools import product
 from time import monotonic, perf_counter_ns
 from typing import NamedTuple
@@ -23,7 +27,7 @@ from sentiment_conv1d.server.network.shares import KEY
 from sentiment_conv1d.server.process.counters import Counters
 from sentiment_conv1d.service.telemetry.exposition import Exposition, compose
 from sentiment_conv1d.service.telemetry.key_counts import KeyCounts
-from sentiment_conv1d.service.telemetry.layout import Layout, Metric, Values
+from sentiment_conv1d.service.telemetry.layout import Histogram, Layout, Metric, Values
 from sentiment_conv1d.service.telemetry.processes import expose_processes, start_time
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import MAX_LABELS, MODEL, Key, Statistics
@@ -39,6 +43,14 @@ _REQUESTS = Metric(
     "Requests answered.",
     ("protocol", "route", *MODEL, "status"),
 )
+_PROTOCOL_REQUESTS = Metric(
+    "sentiment_protocol_requests_total",
+    "counter",
+    "Requests answered by all routes together, without probes and scrapes.",
+    ("protocol", "status"),
+)
+#: 1 for a route that has answered a request. It is not exposed.
+_USED = Metric("used", "counter", labels=("protocol", "route"))
 _SECONDS = Metric(
     "sentiment_request_seconds",
     "histogram",
@@ -104,9 +116,8 @@ _STATUSES = {
 #: The statuses of requests that are refused because of load, over REST and gRPC.
 _OVERLOADED = {str(Overloaded.http_status.value), Overloaded.grpc_status}
 
-#: The statuses whose series exist from the start: of all routes, of a version on those that run a model, and of such a
-#: route without a version. Each of the others has a series only after the first such request, because they would be two
-#: thirds of all series.
+#: The statuses whose series a route has from its first request on: all routes, a version on those that run a model, and
+#: such a route without a version. Each of the others has a series only after the first such request.
 _USUAL = {"200", "500", "OK", "INTERNAL"}
 _USUAL_IN_VERSIONS = (
     _USUAL
@@ -114,6 +125,15 @@ _USUAL_IN_VERSIONS = (
     | {*("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "CANCELLED", "DEADLINE_EXCEEDED")}
 )
 _USUAL_WITH_MODEL = _USUAL_IN_VERSIONS | {"503", "UNAVAILABLE"}
+
+#: The routes whose series exist from the start, and the statuses that they have then besides the usual ones: those of
+#: the ratios in deploy/monitoring/rules/recording.yml.
+_FROM_THE_START = {"/v1/predict", "/sentiment.v1.Sentiment/Predict", "other"}
+_IN_RATIOS = {
+    *("500", "504", "429", "503"),
+    *("INTERNAL", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "UNAVAILABLE"),
+    _OTHER,
+}
 
 #: The statuses of requests for which a version has been chosen. Requests with any other are counted without a version:
 #: errors of access, format and protocol are found before.
@@ -141,6 +161,26 @@ _EVENTS = {
 }
 
 
+class RouteKind(Enum):
+    """What the requests of a route do."""
+
+    MODEL = auto()  # run a model
+    PROBE = auto()  # ask for health or metrics, which platforms do all the time
+    OTHER = auto()
+
+
+class _Route(NamedTuple):
+    """The slots of a route in all versions."""
+
+    used: int
+    seconds: Histogram | None  # only of routes that run a model
+    is_traffic: bool  # no probe
+
+    def after(self, name: str) -> int | None:
+        """Return the slot after which the series of the route with this name are exposed."""
+        return None if name in _FROM_THE_START else self.used
+
+
 class _Version(NamedTuple):
     """A version that has series."""
 
@@ -165,8 +205,8 @@ class ModelState(NamedTuple):
 class Metrics:
     """The metrics of all workers. Create it before the fork, and call `choose_row` in each worker.
 
-    `routes` are all route labels by protocol (`rest` or `grpc`), and whether each route runs a model. They are fixed,
-    so that clients which try many paths do not create series.
+    `routes` are all route labels by protocol (`rest` or `grpc`), and the kind of each route. They are fixed, so that
+    clients which try many paths do not create series.
 
     A version has a block of slots. The process that creates the metrics, the supervisor, assigns the blocks, and each
     order to serve a version tells the workers its block. `clock` must be the same in all processes.
@@ -174,21 +214,19 @@ class Metrics:
 
     def __init__(
         self,
-        routes: Mapping[str, Mapping[str, bool]],
+        routes: Mapping[str, Mapping[str, RouteKind]],
         workers: int = 1,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        route_keys = [(protocol, route) for protocol, names in routes.items() for route in names]
-        with_model = [key for key in route_keys if routes[key[0]][key[1]]]
-        self._version_keys = [(*key, each) for key in with_model for each in _STATUSES[key[0]] if each in _IN_VERSIONS]
-
         layout = self._layout = Layout(model="", version="")
+        self._routes: dict[Values, _Route] = {}
         self._requests: dict[Values, int] = {}
-        for key in route_keys:
-            usual = _USUAL_WITH_MODEL if key in with_model else _USUAL
-            for status in _STATUSES[key[0]]:
-                self._requests[*key, status] = layout.number(_REQUESTS, *key, status, rare=status not in usual)
-        self._seconds = {key: layout.histogram(_SECONDS, *key) for key in with_model}
+        for protocol, kinds in routes.items():
+            for route, kind in kinds.items():
+                self._add_route((protocol, route), kind)
+        self._protocol_requests = layout.numbers(
+            _PROTOCOL_REQUESTS, ((protocol, status) for protocol in routes for status in _STATUSES[protocol])
+        )
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
         self._texts_waiting = layout.number(_TEXTS_WAITING)
@@ -291,14 +329,21 @@ class Metrics:
         """Count the end of a request."""
         row = self._counters.row
         row[self._in_flight[protocol,]] -= 1
-        if (histogram := self._seconds.get((protocol, route))) is not None:
-            histogram.observe(row, seconds)
+        counted = self._routes[protocol, route]
+        row[counted.used] = 1
+        if counted.seconds is not None:
+            counted.seconds.observe(row, seconds)
         if context.caller.startswith(KEY):
             self.keys.count(context.caller.removeprefix(KEY), refused=status in _OVERLOADED)
         statistics = context.statistics
         requests = self._requests if statistics is None else statistics.requests
         slot = requests.get((protocol, route, status))
-        row[requests[protocol, route, _OTHER] if slot is None else slot] += 1
+        if slot is None:
+            status = _OTHER
+            slot = requests[protocol, route, status]
+        row[slot] += 1
+        if counted.is_traffic:
+            row[self._protocol_requests[protocol, status]] += 1
         if statistics is not None and context.received and context.predicted:
             statistics.transferred(context.decoded - context.received, perf_counter_ns() - context.predicted)
 
@@ -335,13 +380,32 @@ class Metrics:
         fixed = self._exposition.fill_in(totals)
         return fixed + self.keys.expose() + expose_processes(self._supervisor, self._started)
 
+    def _add_route(self, key: tuple[str, str], kind: RouteKind) -> None:
+        """Add the series of a route without a version."""
+        layout, (protocol, name) = self._layout, key
+        route = _Route(layout.number(_USED, *key), None, kind is not RouteKind.PROBE)
+        usual, after = _USUAL, route.after(name)
+        if kind is RouteKind.MODEL:
+            usual, route = _USUAL_WITH_MODEL, route._replace(seconds=layout.histogram(_SECONDS, *key, after=after))
+        if after is None:
+            usual = usual | _IN_RATIOS
+        for status in _STATUSES[protocol]:
+            rare = status not in usual
+            self._requests[*key, status] = layout.number(_REQUESTS, *key, status, after=after, rare=rare)
+        self._routes[key] = route
+
     def _slots_of(self, block: int) -> slice:
         first = self._layout.end + block * self._version_slots
         return slice(first, first + self._version_slots)
 
     def _lay_out_version(self, layout: Layout, labels: Sequence[str], counters: Counters | None = None) -> Statistics:
-        requests = layout.numbers(_REQUESTS, self._version_keys, rare=_IN_VERSIONS - _USUAL_IN_VERSIONS)
-        return Statistics(labels, counters, layout, self._requests | requests)
+        requests = dict(self._requests)
+        for key, route in self._routes.items():
+            if route.seconds is not None:
+                for status in (each for each in _STATUSES[key[0]] if each in _IN_VERSIONS):
+                    after, rare = route.after(key[1]), status not in _USUAL_IN_VERSIONS
+                    requests[*key, status] = layout.number(_REQUESTS, *key, status, after=after, rare=rare)
+        return Statistics(labels, counters, layout, requests)
 
 
 def _counted(labels: Sequence[str]) -> tuple[str, ...]:

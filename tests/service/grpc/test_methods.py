@@ -20,7 +20,7 @@ from sentiment_conv1d.server.network.buffers import Buffers, Charge
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.grpc.methods import MethodBuilder
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
-from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.metrics import Metrics, RouteKind
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from tests.service.telemetry.test_metrics import series
 
@@ -113,7 +113,7 @@ def calls_ended(metrics: Metrics) -> dict[str, float]:
 @pytest.fixture
 def metrics() -> Metrics:
     """Create the metrics of one method."""
-    return Metrics({"grpc": {"/method": False}})
+    return Metrics({"grpc": {"/method": RouteKind.OTHER}})
 
 
 def test_answer(metrics: Metrics) -> None:
@@ -253,7 +253,7 @@ def test_a_stream_does_not_crowd_itself_out() -> None:
 
     for free, answers, statuses in ((2, ["a", "b", "c", "d", "e"], {"OK": 1}), (0, [], {"RESOURCE_EXHAUSTED": 1})):
         places = free
-        metrics = Metrics({"grpc": {"/method": False}})
+        metrics = Metrics({"grpc": {"/method": RouteKind.OTHER}})
         call = FakeCall(*texts("a", "b", "c", "d", "e"), gone=False)
         maker = counted(metrics)
         call.run(maker, maker.stream("/method", PredictRequest, crowded))

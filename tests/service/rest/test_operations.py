@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from sentiment_conv1d.service.protocols import routes
-from sentiment_conv1d.service.settings import Settings
 from tests.processes import ServerProcess
 from tests.service.telemetry.test_metrics import Series, series, value
 
@@ -37,15 +35,20 @@ def test_metrics_format(server: ServerProcess) -> None:
 
 
 def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
-    """The usual series exist and are zero before the first request."""
+    """The series of the most used routes exist and are zero before the first request, and others after their first."""
     samples = series(fresh.client.get("/metrics").text)
     assert value(samples, "sentiment_model_info", model="imdb-cnn", version="1") == 1
-    for route, runs_model in routes(Settings())["rest"].items():
-        for status in ("200", "500", *(("422", "429", "499", "503", "504") if runs_model else ())):
-            assert value(samples, "sentiment_requests_total", protocol="rest", route=route, status=status) == 0
-        if runs_model:
-            assert value(samples, "sentiment_request_seconds_count", protocol="rest", route=route) == 0
     assert value(samples, "sentiment_texts_total", model="imdb-cnn") == 0
+    assert value(samples, "sentiment_protocol_requests_total", protocol="rest", status="200") == 0
+    for status in ("200", "422", "429", "499", "500", "503", "504", "other"):
+        assert value(samples, "sentiment_requests_total", route="/v1/predict", status=status) == 0
+    used = {dict(labels)["route"] for name, labels in samples if name == "sentiment_requests_total"}
+    assert used <= {"/v1/predict", "/sentiment.v1.Sentiment/Predict", "other", "/readyz"}
+    fresh.client.post("/v1/explain", json={"text": "great film"}).raise_for_status()
+    samples = scrape(fresh)
+    assert value(samples, "sentiment_request_seconds_count", route="/v1/explain") == 1
+    for status in ("422", "429", "499", "500", "503", "504"):
+        assert value(samples, "sentiment_requests_total", route="/v1/explain", status=status) == 0
 
 
 def test_counts(fresh: ServerProcess) -> None:

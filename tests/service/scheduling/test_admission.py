@@ -4,14 +4,14 @@ import pytest
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
-from sentiment_conv1d.service.telemetry.metrics import Metrics
+from sentiment_conv1d.service.telemetry.metrics import Metrics, RouteKind
 from tests.service.telemetry.test_metrics import read, value
 
 
 @pytest.fixture
 def metrics() -> Metrics:
     """Create the metrics of one route."""
-    return Metrics({"rest": {"/a": True}})
+    return Metrics({"rest": {"/a": RouteKind.MODEL}})
 
 
 def test_requests(metrics: Metrics) -> None:

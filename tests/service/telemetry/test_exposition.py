@@ -42,19 +42,42 @@ def test_any_label() -> None:
 
 
 def test_several_layouts() -> None:
-    """The series of a metric are adjacent, for all layouts, and rare ones appear only if they are not zero."""
+    """The series of a metric are adjacent, for all layouts."""
     metric = Metric("things_total", "counter", "Things.", ("model", "kind"))
     layouts = [Layout(0, model=""), Layout(2, model="second")]
     for layout in layouts:
-        layout.numbers(metric, [("a",), ("b",)], rare=("b",))
+        layout.numbers(metric, [("a",), ("b",)])
     totals = np.array([1.0, 2.0, 3.0, 0.0])
     exposition = compose([metric], layouts, totals)
-    assert exposition.left_out.tolist() == [3]
-    assert samples(exposition.fill_in(totals)) == {
-        ("things_total", ("", "a")): 1,
-        ("things_total", ("", "b")): 2,
-        ("things_total", ("second", "a")): 3,
-    }
+    assert not len(exposition.left_out)
+    assert list(samples(exposition.fill_in(totals)).items()) == [
+        (("things_total", ("", "a")), 1),
+        (("things_total", ("", "b")), 2),
+        (("things_total", ("second", "a")), 3),
+        (("things_total", ("second", "b")), 0),
+    ]
+
+
+def test_series_that_are_left_out() -> None:
+    """A rare series appears as soon as it is not zero, and others as soon as the slot after which they come is not."""
+    counter, histogram = Metric("things_total", "counter", "Things."), Metric("size", "histogram", "Sizes.", (), (1,))
+    layout = Layout()
+    layout.number(counter, rare=True)
+    after = layout.number(Metric("used", "counter"))
+    layout.number(Metric("more", "gauge", "More."), after=after)
+    layout.histogram(histogram, after=after)
+    totals = np.zeros(layout.end)
+    after_it = [("more", ()), ("size_bucket", ("1",)), ("size_bucket", ("+Inf",)), ("size_count", ()), ("size_sum", ())]
+    shown = [metric for metric in layout.series if metric.help]
+    assert compose(shown, [layout], totals).left_out.tolist() == [0, after]
+    assert samples(compose(shown, [layout], totals).fill_in(totals)) == {}
+    totals[0] = 3
+    assert samples(compose(shown, [layout], totals).fill_in(totals)) == {("things_total", ()): 3}
+    totals[after] = 1
+    assert not len(compose(shown, [layout], totals).left_out)
+    assert samples(compose(shown, [layout], totals).fill_in(totals)) == {("things_total", ()): 3} | dict.fromkeys(
+        after_it, 0
+    )
 
 
 def test_histograms() -> None:

@@ -1,4 +1,4 @@
-"""Metrics: every series exists from the start, counts are exact, and the number of series is limited."""
+"""Metrics: the series exist in time, counts are exact, and the number of series is limited."""
 
 import re
 import sys
@@ -27,6 +27,7 @@ from sentiment_conv1d.service.telemetry.metrics import (
     REJECTED,
     Metrics,
     ModelState,
+    RouteKind,
 )
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import BatchTimes, Statistics
@@ -90,16 +91,31 @@ def prediction(tokens: int, unknown: int, truncated: bool) -> Prediction:
 
 
 def answer(
-    metrics: Metrics, status: str, seconds: float, classifier: ServedClassifier | None = None, **moments: int
+    metrics: Metrics,
+    status: str,
+    seconds: float,
+    classifier: ServedClassifier | None = None,
+    route: str = "/a",
+    **moments: int,
 ) -> None:
-    """Count a request at /a."""
+    """Count a request."""
     context = RequestContext("id")
     if classifier is not None:
         context.manifest, context.statistics = classifier.manifest, classifier.statistics
     for name, moment in moments.items():
         setattr(context, name, moment)
     metrics.began("rest")
-    metrics.ended("rest", "/a", status, seconds, context)
+    metrics.ended("rest", route, status, seconds, context)
+
+
+def requests(metrics: Metrics, name: str = "sentiment_requests_total", **labels: str) -> dict[str, float]:
+    """Return the number of the requests with these labels by status."""
+    numbers: dict[str, float] = {}
+    for (each, pairs), number in read(metrics).items():
+        if each == name and labels.items() <= pairs:
+            status = dict(pairs)["status"]
+            numbers[status] = numbers.get(status, 0) + number
+    return numbers
 
 
 def count(statistics: Statistics, *predictions: Prediction, nanoseconds: int = 0) -> None:
@@ -120,23 +136,25 @@ def clock() -> Clock:
 
 @pytest.fixture
 def metrics(classifier: ServedClassifier, clock: Clock) -> Metrics:
-    """Create metrics with one route that uses a model and one that does not, and the shipped model."""
-    metrics = Metrics({"rest": {"/a": True, "other": False}, "grpc": {}}, workers=2, clock=clock)
+    """Create metrics with routes of every kind and the shipped model. `/a` has answered nothing."""
+    kinds = {"/v1/predict": RouteKind.MODEL, "/a": RouteKind.MODEL, "/b": RouteKind.OTHER, "/livez": RouteKind.PROBE}
+    metrics = Metrics({"rest": kinds | {"other": RouteKind.OTHER}, "grpc": {}}, workers=2, clock=clock)
     classifier.statistics = add(metrics, classifier.manifest)
     return metrics
 
 
-def test_every_series_from_the_start(metrics: Metrics) -> None:
-    """Before the first request every usual series exists and is zero, so that rates are right from the start."""
+def test_series_from_the_start(metrics: Metrics) -> None:
+    """Before the first request the usual series exist and are zero, so that rates are right from the start."""
     samples = read(metrics, [FIRST, SECOND])
     model = {"model": "imdb-cnn", "version": "1"}
     for status in ("200", "422", "429", "499", "500", "504"):
         key = {"protocol": "rest", "status": status}
-        assert value(samples, "sentiment_requests_total", **key, route="/a", model="", version="") == 0
-        assert value(samples, "sentiment_requests_total", **key, route="/a", **model) == 0
-    for route, status in (("/a", "503"), ("other", "200"), ("other", "500")):
-        assert value(samples, "sentiment_requests_total", route=route, status=status, model="", version="") == 0
-    assert value(samples, "sentiment_request_seconds_count", protocol="rest", route="/a") == 0
+        assert value(samples, "sentiment_requests_total", **key, route="/v1/predict", model="", version="") == 0
+        assert value(samples, "sentiment_requests_total", **key, route="/v1/predict", **model) == 0
+    assert value(samples, "sentiment_requests_total", route="other", status="200", model="", version="") == 0
+    assert value(samples, "sentiment_request_seconds_count", protocol="rest", route="/v1/predict") == 0
+    for protocol, status in (("rest", "200"), ("rest", "431"), ("rest", "other"), ("grpc", "OK"), ("grpc", "INTERNAL")):
+        assert value(samples, "sentiment_protocol_requests_total", protocol=protocol, status=status) == 0
     for name in ("texts", "tokens", "unknown_tokens", "truncated_texts"):
         assert value(samples, f"sentiment_{name}_total", **model) == 0
     for stage in ("decode", "queue", "tokenize", "infer", "encode"):
@@ -166,10 +184,88 @@ def test_every_series_from_the_start(metrics: Metrics) -> None:
     assert value(samples, "sentiment_model_state", **model, state="refused", reason="damaged") == 1
 
 
-def test_size_of_the_metrics() -> None:
-    """The metrics of the four shipped models have at most 200 kB, also after all kinds of errors on all their routes.
+def test_series_of_ratios() -> None:
+    """Every status of a ratio of the recording rules exists from the start, in total and on the most used routes."""
+    rules = (PROJECT / "deploy" / "monitoring" / "rules" / "recording.yml").read_text()
+    statuses = {status for found in re.findall(r'status=~"(.+?)"', rules) for status in found.split("|")}
+    metrics = Metrics(routes(Settings()))
+    found = {}
+    for protocol, used in (("rest", ("/v1/predict", "other")), ("grpc", ("/sentiment.v1.Sentiment/Predict",))):
+        found[protocol] = requests(metrics, "sentiment_protocol_requests_total", protocol=protocol).keys() & statuses
+        for route in used:
+            assert requests(metrics, protocol=protocol, route=route).keys() & statuses == found[protocol]
+    assert found["rest"] | found["grpc"] == statuses and found["rest"] & found["grpc"] == {"other"}
 
-    docs/metrics.md tells about how many series a version has.
+
+def test_series_of_a_route(metrics: Metrics, classifier: ServedClassifier) -> None:
+    """A route has no series before its first request, and all usual ones after it, in every worker and version."""
+    second = add(metrics, classifier.manifest.model_copy(update={"version": 2}))
+    assert not [labels for _, labels in read(metrics) if {("route", "/a"), ("route", "/b")} & labels]
+    metrics.choose_row(1)
+    answer(metrics, "503", 0.1)
+    metrics.choose_row(0)
+    samples = read(metrics)
+    assert value(samples, "sentiment_request_seconds_count", route="/a") == 1
+    usual = dict.fromkeys(["200", "422", "429", "499", "500", "504"], 0)
+    assert requests(metrics, route="/a", version="") == usual | {"503": 1}
+    assert requests(metrics, route="/a", version="1") == requests(metrics, route="/a", version="2") == usual
+    assert not requests(metrics, route="/b")
+    answer(metrics, "404", 0.1, route="/b")
+    assert requests(metrics, route="/b") == {"200": 0, "404": 1, "500": 0}
+    context = RequestContext("id")
+    context.statistics = second
+    metrics.began("rest")
+    metrics.ended("rest", "/a", "413", 0.1, context)
+    assert requests(metrics, route="/a", version="2") == usual | {"413": 1}
+    assert requests(metrics, route="/a", version="1") == usual
+
+
+def test_scrapes_during_the_first_requests(metrics: Metrics, classifier: ServedClassifier) -> None:
+    """No series disappears and no counter decreases while workers answer the first requests, end and are replaced."""
+    context = get_context("fork")
+
+    def work(worker: int) -> None:
+        metrics.choose_row(worker)
+        for route in ("/v1/predict", "/a", "/b", "/livez", "other"):
+            for number in range(100):
+                status = ("200", "500", "404", "299")[number % 4]
+                answer(metrics, status, 0.1, classifier if number % 3 else None, route)
+
+    before: Series = {}
+    for _ in range(2):
+        workers = [context.Process(target=work, args=(number,)) for number in range(2)]
+        for each in workers:
+            each.start()
+        running = True
+        while running:
+            running = any(each.is_alive() for each in workers)
+            samples = read(metrics)
+            for key, number in before.items():
+                if re.fullmatch("sentiment_.+_(total|bucket|count|sum)", key[0]):
+                    assert samples[key] >= number
+            before = samples
+    assert value(before, "sentiment_requests_total") == 2000
+    assert value(before, "sentiment_protocol_requests_total") == 1600
+
+
+def test_probes(metrics: Metrics) -> None:
+    """Probes are counted by route and not in the total of the protocol, from which the ratios of errors are."""
+    answer(metrics, "503", 0.1, route="/livez")
+    answer(metrics, "500", 0.1, route="/b")
+    answer(metrics, "299", 0.1, route="/b")
+    assert requests(metrics, route="/livez") == {"200": 0, "500": 0, "503": 1}
+    total = requests(metrics, "sentiment_protocol_requests_total")
+    assert {status: number for status, number in total.items() if number} == {"500": 1, "other": 1}
+    kinds = routes(Settings())["rest"]
+    probes = {"/livez", "/readyz", "/health", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready"}
+    assert {route for route, kind in kinds.items() if kind is RouteKind.PROBE} == probes
+
+
+def test_size_of_the_metrics() -> None:
+    """The metrics of the four shipped models have at most 60 kB before the first request.
+
+    They have at most 200 kB after all kinds of errors on all their routes. docs/metrics.md tells about how many series
+    a version has.
     """
     declared = routes(Settings())
     metrics = Metrics(declared)
@@ -181,9 +277,11 @@ def test_size_of_the_metrics() -> None:
         context.statistics = add(metrics, manifest)
     page = " ".join((PROJECT / "docs" / "metrics.md").read_text().split())
     least, most = re.findall(r"has about (\d+) series from the start, and at most (\d+)", page)[0]
-    assert round(metrics.expose(states).count(b'model="imdb-cnn"'), -1) == int(least)
+    exposition = metrics.expose(states)
+    assert round(exposition.count(b'model="imdb-cnn"'), -1) == int(least)
+    assert len(exposition) <= 60_000
     for protocol, names in declared.items():
-        for route in (name for name, runs_model in names.items() if runs_model):
+        for route in (name for name, kind in names.items() if kind is RouteKind.MODEL):
             for kind, context in product(RequestError.kinds, contexts):
                 status = str(kind.http_status.value) if protocol == "rest" else kind.grpc_status
                 metrics.ended(protocol, route, status, 0.1, context)
@@ -295,8 +393,9 @@ def test_gauges(metrics: Metrics) -> None:
 
 
 def test_unforeseen_status(metrics: Metrics, classifier: ServedClassifier) -> None:
-    """An unexpected status is counted, and has series only then."""
-    assert not [labels for _, labels in read(metrics) if ("status", "other") in labels]
+    """An unexpected status is counted, and a route has its series only then."""
+    answer(metrics, "200", 0.1)
+    assert "other" not in requests(metrics, route="/a")
     answer(metrics, "299", 0.1)
     answer(metrics, "299", 0.1, classifier)
     samples = read(metrics)
@@ -485,11 +584,12 @@ def test_requests_that_use_replaced_files(metrics: Metrics, classifier: ServedCl
 
 def test_sets_of_counters_do_not_share(classifier: ServedClassifier) -> None:
     """Two sets of counters in one process are independent."""
-    first, second = (Metrics({"rest": {"/a": True}}) for _ in range(2))
+    first, second = (Metrics({"rest": {"/a": RouteKind.MODEL}}) for _ in range(2))
     for each in (first, second):
         add(each, classifier.manifest)
     answer(first, "200", 0.1)
-    assert value(read(second), "sentiment_requests_total", protocol="rest", route="/a", status="200") == 0
+    assert value(read(first), "sentiment_protocol_requests_total", status="200") == 1
+    assert value(read(second), "sentiment_protocol_requests_total", status="200") == 0
 
 
 def test_documentation(metrics: Metrics) -> None:
