@@ -42,6 +42,8 @@ class Replica:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         exposition: bytearray | None = None  # of `/metrics`, which comes in pieces
+        if scope["type"] == "http" and scope["path"] == "/metrics":  # not compressed, to add the label
+            scope = {**scope, "headers": [field for field in scope["headers"] if field[0] != b"accept-encoding"]}
 
         async def send_on(message: Message) -> None:
             nonlocal exposition

@@ -27,20 +27,25 @@ async def decompress(body: bytes, encoding: bytes, limit: int, charge: Charge, l
     return await expand(body, encoding, limit, lock, lambda count: charge.add(BODY_FACTOR * count))
 
 
-def compress(body: bytes, accepted: bytes) -> tuple[bytes, bytes]:
-    """Compress a body with the first supported encoding that the beginning of an Accept-Encoding header allows.
-
-    Returns the body and the encoding, which is empty if the body is not compressed.
-    """
+def choose_encoding(accepted: bytes) -> bytes:
+    """Return the first supported encoding that the beginning of an Accept-Encoding header allows, or no bytes."""
     for offer in accepted.lower().split(b",", _MAX_OFFERS)[:_MAX_OFFERS]:
         name, _, quality = offer.partition(b";")
         if quality.replace(b" ", b"") in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
             continue
         match name.strip():
-            case b"gzip":
-                return gzip.compress(body, LEVEL, mtime=0), b"gzip"
-            case b"deflate":
-                return zlib.compress(body, LEVEL), b"deflate"
+            case b"gzip" | b"deflate" as encoding:
+                return encoding
             case b"identity":
                 break
-    return body, b""
+    return b""
+
+
+def compress(body: bytes, encoding: bytes) -> bytes:
+    """Compress a body with an encoding that `choose_encoding` has returned."""
+    match encoding:
+        case b"gzip":
+            return gzip.compress(body, LEVEL, mtime=0)
+        case b"deflate":
+            return zlib.compress(body, LEVEL)
+    return body

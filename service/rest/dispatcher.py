@@ -225,7 +225,7 @@ class Dispatcher:
         with context:
             try:
                 self._lifecycle.check_access(request, request.target.decode())
-                answer, status = document.answer(self._state), 200
+                answer, status = document.read(self._state, request.headers), 200
                 if self._secure:
                     answer = answer._replace(headers=(*answer.headers, STRICT_TRANSPORT))
             except RequestError as error:

@@ -23,7 +23,7 @@ ROUTES.probe("/livez", "Liveness", b'{"status":"alive"}', ProbeStatus, readiness
 ROUTES.probe("/readyz", "Readiness", b'{"status":"ready"}', ProbeStatus, name="readyz")
 
 
-@ROUTES.document("/metrics", "Prometheus metrics", response_class=Response)
+@ROUTES.document("/metrics", "Prometheus metrics", compressed=True, response_class=Response)
 def metrics(state: ServiceState) -> Answer:
-    """Return the metrics of the service in the Prometheus text format."""
+    """Return the metrics of the service in the Prometheus text format, compressed if the client accepts it."""
     return Answer(state.exposition(), CONTENT_TYPE.encode())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from inspect import getdoc
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from sentiment_conv1d.server.errors import RequestError, Unavailable
 from sentiment_conv1d.server.http import refusal
 from sentiment_conv1d.server.http.asgi import send_body
+from sentiment_conv1d.server.http.compression import choose_encoding, compress
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
@@ -52,11 +54,26 @@ class Document(NamedTuple):
     """An answer to GET requests that exists already, or that takes no longer than finding it: a file, or health.
 
     `answer` returns it, or raises `RequestError`. `route` is the declared path of the FastAPI route that returns the
-    same to requests that do not take the fast path.
+    same to requests that do not take the fast path. A `compressed` one has an encoding that the client accepts.
     """
 
     route: str
     answer: Callable[[ServiceState], Answer]
+    compressed: bool = False
+
+    def read(self, state: ServiceState, headers: Mapping[bytes, bytes]) -> Answer:
+        """Return the answer to a request with these headers, by lower-case name. Raises `RequestError`."""
+        answer = self.answer(state)
+        return encoded(answer, choose_encoding(headers.get(b"accept-encoding", b""))) if self.compressed else answer
+
+
+@lru_cache(maxsize=4)
+def encoded(answer: Answer, encoding: bytes) -> Answer:
+    """Return an answer in an encoding. The same answer to several requests is compressed once."""
+    fields = (*answer.headers, (b"vary", b"accept-encoding"))
+    if encoding:
+        fields += ((b"content-encoding", encoding),)
+    return Answer(compress(answer.body, encoding), answer.content_type, fields)
 
 
 class RestProtocol(APIRouter):
@@ -107,15 +124,16 @@ class RestProtocol(APIRouter):
         return declare
 
     def document(
-        self, path: str, summary: str, **options: Any
+        self, path: str, summary: str, *, compressed: bool = False, **options: Any
     ) -> Callable[[Callable[[ServiceState], Answer]], Callable[[ServiceState], Answer]]:
         """Declare the route of a document, which the decorated function returns. `options` are those of FastAPI."""
 
         def declare(answer: Callable[[ServiceState], Answer]) -> Callable[[ServiceState], Answer]:
-            async def respond(request: Request) -> Response:
-                return to_response(answer(state_of(request)))
+            document = self.documents[self.prefix + path] = Document(self.prefix + path, answer, compressed)
 
-            self.documents[self.prefix + path] = Document(self.prefix + path, answer)
+            async def respond(request: Request) -> Response:
+                return to_response(document.read(state_of(request), dict(request.scope["headers"])))
+
             described = {"description": getdoc(answer), "name": answer.__name__} | options
             self.add_api_route(path, respond, summary=summary, **described)
             return answer

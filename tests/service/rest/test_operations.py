@@ -1,6 +1,8 @@
 """Liveness, readiness and metrics."""
 
-from collections.abc import Iterator
+import gzip
+import zlib
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -13,6 +15,13 @@ def fresh() -> Iterator[ServerProcess]:
     """Serve the shipped model for tests of the first requests."""
     with ServerProcess() as process:
         yield process
+
+
+EXPAND: dict[str | None, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "deflate": zlib.decompress,
+    None: bytes,
+}
 
 
 def scrape(process: ServerProcess) -> Series:
@@ -49,6 +58,19 @@ def test_metrics_before_the_first_request(fresh: ServerProcess) -> None:
     assert value(samples, "sentiment_request_seconds_count", route="/v1/explain") == 1
     for status in ("422", "429", "499", "500", "503", "504"):
         assert value(samples, "sentiment_requests_total", route="/v1/explain", status=status) == 0
+
+
+def test_compressed_metrics(server: ServerProcess) -> None:
+    """The metrics are compressed if the client accepts it, on both paths, and caches distinguish the answers."""
+    for fields in ({}, {"if-none-match": "x"}):  # the second one is answered through ASGI
+        for accepted in ("gzip", "br, GZIP;q=0.5", "deflate", "identity", "gzip;q=0", ""):
+            with server.client.stream("GET", "/metrics", headers={"accept-encoding": accepted} | fields) as response:
+                raw = b"".join(response.iter_raw())
+            encoding = {"gzip": "gzip", "br, GZIP;q=0.5": "gzip", "deflate": "deflate"}.get(accepted)
+            assert response.headers.get("content-encoding") == encoding
+            assert (response.headers["vary"], response.headers["content-length"]) == ("accept-encoding", str(len(raw)))
+            plain = EXPAND[encoding](raw)
+            assert plain.startswith(b"# HELP ") and len(raw) <= (len(plain) / 5 if encoding else len(plain))
 
 
 def test_counts(fresh: ServerProcess) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, FailFast, Field
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.server.errors import Malformed
-from sentiment_conv1d.server.http.compression import compress
+from sentiment_conv1d.server.http.compression import choose_encoding, compress
 from sentiment_conv1d.server.http.request import Answer
 from sentiment_conv1d.service.errors import Invalid
 from sentiment_conv1d.service.models.state import ServiceState
@@ -202,8 +202,8 @@ def _answer(head: dict[str, Any], outputs: list[Output], binary_outputs: dict[st
 
 
 def _compressed(answer: Answer, request: EndpointRequest) -> Answer:
-    accepted = request.headers.get(b"accept-encoding")
-    body, encoding = compress(answer.body, accepted) if accepted else (answer.body, b"")
+    encoding = choose_encoding(request.headers.get(b"accept-encoding", b""))
     if not encoding:
         return answer
-    return Answer(body, answer.content_type, (*answer.headers, (b"content-encoding", encoding)))
+    fields = (*answer.headers, (b"content-encoding", encoding))
+    return Answer(compress(answer.body, encoding), answer.content_type, fields)
