@@ -7,7 +7,7 @@ a body directly to the function of its endpoint.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, WithJsonSchema
@@ -52,8 +52,12 @@ class EndpointRequest(NamedTuple):
 
 
 class StrictBody(BaseModel):
-    """A JSON body without conversions and without unknown fields."""
+    """A JSON body without conversions and without unknown fields.
 
+    `hints` say what to do instead of some unknown fields, by their names.
+    """
+
+    hints: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
@@ -90,7 +94,7 @@ def parse(model: type[Body], body: bytes, dataplane: DataPlane) -> Body:
         check_parts(body, dataplane.limits)
         return model.model_validate(from_json(body))  # otherwise each error would hold a copy of what it is about
     except ValidationError as error:
-        raise _explain(error) from None
+        raise _explain(error, model.hints if issubclass(model, StrictBody) else {}) from None
     except ValueError as error:
         raise Malformed(f"the body is not valid JSON: {error}") from None
 
@@ -144,10 +148,14 @@ _MESSAGES = {
 }
 
 
-def _explain(error: ValidationError) -> RequestError:
+def _explain(error: ValidationError, hints: Mapping[str, str]) -> RequestError:
     if error.error_count() > MAX_ERRORS:
         return Invalid(f"the body: {error.error_count()} unknown fields or wrong values")
-    first = error.errors(include_url=False, include_input=False)[0]
+    errors = error.errors(include_url=False, include_input=False)
+    for each in errors:
+        if each["type"] == "extra_forbidden" and (hint := hints.get(str(each["loc"][0]))) is not None:
+            return Invalid(f"{each['loc'][0]}: unknown field; {hint}")
+    first = errors[0]
     if first["type"] == "json_invalid":
         return Malformed(f"the body is not valid JSON: {first['ctx']['error']}")
     place = ".".join(str(part) for part in first["loc"])[:MAX_PLACE_CHARACTERS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
@@ -30,6 +30,7 @@ _NUMBER_BYTES = 16
 class ExplainRequest(ModelRequest):
     """A review, and which explanation to return."""
 
+    hints: ClassVar = {"texts": "/v1/explain takes one review in `text`"}
     text: str = Field(description="The review.")
     label: str | None = Field(None, description="The label to explain; without it, the predicted one.")
     filters: int = Field(FILTERS, ge=0, description="How many of the filters that moved the logit most.")
@@ -99,6 +100,7 @@ class FilterChoice(StrictBody):
 class InspectRequest(ModelRequest):
     """A review, and which values to return."""
 
+    hints: ClassVar = {"texts": "/v1/inspect takes one review in `text`"}
     text: str = Field(description="The review.")
     label: str | None = Field(None, description="The label to explain; without it, the predicted one.")
     filter: FilterChoice | None = Field(

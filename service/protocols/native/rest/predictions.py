@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import orjson
 from fastapi import Request
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import Metrics, ParityCheck, Sample
@@ -29,13 +30,21 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 
 
+def _version(given: Any) -> str:
+    """Return a version as the models are found by it. In JSON, a number can be an integer, and a label is a string."""
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        raise PydanticCustomError("version_type", "Input should be an integer or a string")
+    return str(given)
+
+
 class ModelRequest(StrictBody):
     """A body that can name a model and its version."""
 
     model: str = Field("", description="A model by its name; without it, the default one.")
-    version: str = Field(
+    version: Annotated[str, BeforeValidator(_version), WithJsonSchema(TypeAdapter(int | str).json_schema())] = Field(
         "",
-        description="A version that is served, or its label; without it, the one labelled `default`, or the newest.",
+        description="A version that is served, as an integer or a string, or its label; without it, the one labelled "
+        "`default`, or the newest.",
     )
 
 
@@ -52,6 +61,7 @@ class DecisionRequest(ModelRequest):
 class PredictRequest(DecisionRequest):
     """One review."""
 
+    hints: ClassVar = {"texts": "/v1/predict takes one review in `text`, and /v1/predict_batch several in `texts`"}
     text: str = Field(description="The review. An empty one is valid and read as its start id alone.")
     sentences: bool = Field(
         False, description="Return the sentences too, with their own predictions and shares in the logit of the text."
@@ -61,6 +71,7 @@ class PredictRequest(DecisionRequest):
 class PredictBatchRequest(DecisionRequest):
     """Several reviews."""
 
+    hints: ClassVar = {"text": "/v1/predict_batch takes reviews in `texts`, and /v1/predict one review in `text`"}
     # Elements are checked by hand, because with `on_error` a bad one is not an error of the body.
     texts: Annotated[list[Any], WithJsonSchema({"type": "array", "items": {"type": "string"}, "minItems": 1})] = Field(
         description="The reviews, at least one."

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,47 @@ def test_unknown_model(server: ServerProcess, name: str) -> None:
     """A model that is not loaded gets a 404."""
     response = server.client.get(f"/v1/models/{name}")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("/v1/predict", "text"), ("/v1/predict_batch", "texts"), ("/v1/explain", "text"), ("/v1/inspect", "text")],
+)
+def test_integer_versions(server: ServerProcess, path: str, field: str) -> None:
+    """An integer names the same version as the string with its digits, and no other number does."""
+    body: dict[str, Any] = {field: ["x"] if field == "texts" else "x", "model": "imdb-cnn"}
+    answers = [server.client.post(path, json=body | {"version": version}) for version in (1, "1")]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].content == answers[1].content
+    for version in (0, -1, 2, 10**30):
+        first, second = (server.client.post(path, json=body | {"version": each}) for each in (version, str(version)))
+        assert first.status_code == second.status_code == 404
+        assert first.json()["error"]["message"] == second.json()["error"]["message"]
+    for wrong in (True, False, 1.0, 1.5, None, [1], {"version": 1}):
+        for texts in ({}, {field: [" " * 70_000] if field == "texts" else " " * 70_000}):  # parsed in two steps
+            refused = server.client.post(path, json=body | texts | {"version": wrong})
+            assert refused.status_code == 422
+            assert refused.json()["error"]["message"] == "version: Input should be an integer or a string"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v1/predict", {"texts": ["x"]}, "texts: unknown field; .* /v1/predict_batch several in `texts`"),
+        ("/v1/predict", {"texts": ["x" * 70_000]}, "texts: unknown field; .* /v1/predict_batch several in `texts`"),
+        ("/v1/predict", {"texts": "x", "text": "x"}, "texts: unknown field; .* /v1/predict_batch several in `texts`"),
+        ("/v1/predict", {"a": 1, "model": 1, "texts": []}, "texts: unknown field; .* /v1/predict_batch .*"),
+        ("/v1/predict_batch", {"text": "x"}, "text: unknown field; .* /v1/predict one review in `text`"),
+        ("/v1/explain", {"texts": ["x"]}, "texts: unknown field; /v1/explain takes one review in `text`"),
+        ("/v1/inspect", {"texts": ["x"]}, "texts: unknown field; /v1/inspect takes one review in `text`"),
+        ("/v1/predict", {"txt": "x"}, "text: Field required"),
+    ],
+)
+def test_text_for_another_route(server: ServerProcess, path: str, body: dict[str, Any], message: str) -> None:
+    """The field of another route is an error that says which route takes it, whatever else is wrong."""
+    response = server.client.post(path, json=body)
+    assert response.status_code == 422
+    assert re.fullmatch(message, response.json()["error"]["message"])
 
 
 @pytest.mark.parametrize("path", ["/v1%2fpredict", "/v1%2Fpredict", "/%2fv1/predict"])
