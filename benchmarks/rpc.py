@@ -18,9 +18,9 @@ import grpc
 
 from benchmarks.rest import Load
 from loadtest.processes import PROJECT, Server
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.protos import inference_pb2
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 
 #: Texts of one `PredictBatch`.
 BATCH = 32

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.service.grpc.channels import connect
 

@@ -14,11 +14,11 @@ import grpc
 from hpack import Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import Frame, PingFrame, PriorityFrame, RstStreamFrame, SettingsFrame
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.protocols.tfserving.grpc import CLASSIFY
 from sentiment_conv1d.service.protocols.tfserving.grpc import PREDICT as PREDICT_TENSOR
+from sentiment_conv1d.stubs import SentimentStub
 from tests.attacks.http1 import WRITE_TIMEOUT
 from tests.attacks.scenarios import BUFFERED_MEGABYTES, KEY, LEFTOVER_MEGABYTES, OPEN, Attack, Scenarios, Setup
 from tests.attacks.wire import (

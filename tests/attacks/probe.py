@@ -20,8 +20,8 @@ from typing import NamedTuple, Self
 
 import grpc
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, PROJECT, ServerProcess, environment
 
 #: Seconds between two requests of one protocol.

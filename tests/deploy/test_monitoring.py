@@ -15,10 +15,10 @@ import httpx
 import pytest
 import yaml
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.artifact import copy
 from sentiment_conv1d.artifact.manifest import TOKENIZER_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.deploy.prometheus import MONITORING, Labels, Prometheus
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import output

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, expect
 
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.explaining.attribution import explain_words
@@ -23,6 +22,7 @@ from sentiment_conv1d.model.evaluation.trained import encode, load
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.protos.inference_pb2 import InferTensorContents, ModelInferRequest
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 from tests.chromium import browser
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import grpc
 import orjson
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.server.request_ids import HEADER
+from sentiment_conv1d.stubs import SentimentStub
 from tests.faults.http import Connection, Reply, post
 from tests.faults.tally import LEFT, LOST, REFUSED, RIGHT, WRONG, Tally
 

@@ -17,9 +17,9 @@ import grpc
 import httpx
 import orjson
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.manifest import GRAPH_FILE
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.faults.http import Connection, post
 from tests.faults.labels import label_race, missing_version
 from tests.faults.load import CALLERS, Answers, Load

@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import orjson
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.faults.http import Connection, post
 from tests.faults.load import call_outcome
 from tests.faults.report import Report, check, until_begun

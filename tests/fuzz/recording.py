@@ -12,8 +12,8 @@ from contextlib import suppress
 import grpc
 import httpx
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE
 
 _GOOD = b'{"text": "good"}'

@@ -19,9 +19,9 @@ from hyperframe.frame import Frame, GoAwayFrame, RstStreamFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
+from sentiment_conv1d.stubs import SentimentStub
 from tests.attacks.wire import PREFACE, frames, message
 from tests.fuzz.recording import record_grpc, record_rest
 from tests.proc import anonymous_megabytes, children

@@ -32,7 +32,7 @@ from tests.processes import PATIENCE, PROJECT
 PROTOS = Path("sentiment_conv1d/protos")
 MESSAGES = (PROTOS, Path("sentiment_conv1d/artifact/graphs"))
 
-OURS = ("sentiment_conv1d.service.protocols", "loadtest.stubs")
+OURS = ("sentiment_conv1d.service.protocols", "sentiment_conv1d.stubs")
 THEIRS = (
     "grpc_health.v1.health_pb2",
     "grpc_reflection.v1alpha.reflection_pb2",

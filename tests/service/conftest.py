@@ -11,12 +11,12 @@ import grpc
 import pytest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import MODEL_REPOSITORY, ServerProcess
 from tests.service.artifacts import THRESHOLDS, publish_table
 from tests.service.grpc.channels import connect

@@ -14,10 +14,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.reviews import reviews

@@ -14,9 +14,9 @@ import pytest
 from pyarrow import parquet
 
 import sentiment_conv1d
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.__main__ import main
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 

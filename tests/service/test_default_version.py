@@ -14,11 +14,11 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.artifact.artifact import copy
 from sentiment_conv1d.artifact.manifest import GRAPH_FILE
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 from tests.faults.services import damage
 from tests.proc import kill_children
 from tests.processes import CLASSIC_REPOSITORY, ServerProcess, run

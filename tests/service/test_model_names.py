@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.stubs import GRPCInferenceServiceStub
 from sentiment_conv1d.protos import inference_pb2 as pb
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc.channels import connect
 from tests.service.rest.raw import Connection, request

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 from keras.src.legacy.preprocessing.text import text_to_word_sequence
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 

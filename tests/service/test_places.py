@@ -12,9 +12,9 @@ from functools import partial
 import grpc
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.protocols.native.grpc import PREDICT
+from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import children, connections
 from tests.processes import PATIENCE, ServerProcess, eventually, pause
 from tests.service.grpc import wire

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos import sentiment_pb2 as pb
+from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import kill_children
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.artifacts import probabilities, publish_strength

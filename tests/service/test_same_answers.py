@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import pytest
 from huggingface_hub import InferenceClient
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.reviews import reviews

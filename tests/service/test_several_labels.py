@@ -17,13 +17,13 @@ import pytest
 from pyarrow import parquet
 
 import sentiment_conv1d
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.__main__ import main
 from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.export.checks.text_graph import odd_texts, prove
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictBatchRequest, PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess
 from tests.service.artifacts import LABELS, THRESHOLDS
 from tests.service.grpc.channels import connect

@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 import httpx
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.http.connection import MAX_PIPELINED
 from sentiment_conv1d.server.http.parser import MAX_HEAD_BYTES
 from sentiment_conv1d.server.network.buffers import BODY_FACTOR
 from sentiment_conv1d.service.protocols.native.grpc import PREDICT
+from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import children, connections
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc import wire

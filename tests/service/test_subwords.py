@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import tokenizers
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.artifact import read_artifact
 from sentiment_conv1d.export.__main__ import main
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, PredictRequest
 from sentiment_conv1d.scoring.batches import BatchScorer
 from sentiment_conv1d.service.__main__ import main as service
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 from tests.subwords import byte_level

@@ -14,7 +14,6 @@ import pandas
 import pytest
 
 import sentiment_conv1d
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.__main__ import main
 from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.artifact.manifest import NO_ANSWER
@@ -22,6 +21,7 @@ from sentiment_conv1d.protos import inference_pb2
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.scoring import BatchScorer
 from sentiment_conv1d.scoring.command import SOME_ROWS_BAD
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.tables import DataError
 from tests.processes import ServerProcess, eventually
 from tests.service.artifacts import publish_averaging

@@ -11,10 +11,10 @@ import pytest
 from tensorflow_serving.apis import classification_pb2
 from tensorflow_serving.apis.prediction_service_pb2_grpc import PredictionServiceStub
 
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.version_labels import parse_labels
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 from tests.proc import kill_children
 from tests.processes import ServerProcess
 from tests.service.artifacts import publish_strength

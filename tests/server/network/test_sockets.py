@@ -14,10 +14,10 @@ from select import select
 import grpc
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.sockets import bind, bind_unix, drop_syn
+from sentiment_conv1d.stubs import SentimentStub
 from tests.kernel_memory import kernel_megabytes
 from tests.proc import children, sockets
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run

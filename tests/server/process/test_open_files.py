@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, pause, run
 from tests.service.grpc.channels import connect

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import (
     PredictBatchRequest,
     PredictBatchResponse,
@@ -20,6 +19,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
 from sentiment_conv1d.server.network.compression import FREE_BYTES, MAX_RATIO
 from sentiment_conv1d.service.protocols.native.grpc import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from sentiment_conv1d.service.protocols.oip.grpc import MODEL_STREAM_INFER
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service.grpc import wire
 from tests.service.grpc.channels import connect, refused

@@ -11,9 +11,9 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.descriptors import message_class
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.artifacts import publish_table
 from tests.service.grpc.channels import connect, refused

@@ -18,11 +18,11 @@ import uvloop
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, Prediction, PredictRequest
 from sentiment_conv1d.server.grpc.call import CALL_BYTES
 from sentiment_conv1d.service.protocols.native.grpc import PREDICT, PREDICT_BATCH, PREDICT_STREAM
 from sentiment_conv1d.service.protocols.oip.grpc import MODEL_STREAM_INFER
+from sentiment_conv1d.stubs import SentimentStub
 from tests.attacks import wire as attack
 from tests.proc import children
 from tests.processes import PATIENCE, ServerProcess, eventually, pause, run

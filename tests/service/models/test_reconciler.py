@@ -21,12 +21,12 @@ import httpx
 import numpy as np
 import pytest
 
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.protos import inference_pb2 as oip
 from sentiment_conv1d.protos import sentiment_pb2 as pb
 from sentiment_conv1d.service.scheduling.admission import weigh
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 from tests.proc import children, connections, kill_children, processor_seconds
 from tests.processes import MODEL_REPOSITORY, PATIENCE, ServerProcess, eventually, patch, pause
 from tests.service.artifacts import GOLDEN, endless_graph, probabilities, publish_strength, publish_table

@@ -17,7 +17,6 @@ from typing import Self
 import httpx
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.artifact.artifact import ArtifactError
 from sentiment_conv1d.artifact.manifest import GRAPH_FILE, MANIFEST_FILE, TOKENIZER_FILE
 from sentiment_conv1d.native.compilation import LIBRARY
@@ -26,6 +25,7 @@ from sentiment_conv1d.server.process.processors import processors
 from sentiment_conv1d.service.process import server
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.version import package_version
+from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import children
 from tests.processes import (
     MODEL_REPOSITORY,

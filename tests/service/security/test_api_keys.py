@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
 from sentiment_conv1d.protos import inference_pb2 as pb
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.api_keys import Access, ApiKeys
 from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 from tests.proc import kill_children
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect, refused

@@ -27,13 +27,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.server.http.asgi import PIECE_BYTES
 from sentiment_conv1d.server.http.connection import MAX_PIPELINED
 from sentiment_conv1d.service.errors import StartupError
 from sentiment_conv1d.service.security.tls import Certificates, expiry
 from sentiment_conv1d.service.settings import named
+from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import anonymous_megabytes, children
 from tests.processes import PATIENCE, PROBE, ServerProcess, eventually, run
 from tests.service.certificates import Authority, Issued

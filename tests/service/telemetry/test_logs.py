@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry import logs
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess
 from tests.service.grpc.channels import connect
 from tests.service.rest.raw import Connection

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictRequest
 from sentiment_conv1d.service.telemetry.sinks import LogFile
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, eventually, run
 from tests.service.grpc.channels import connect
 from tests.service.telemetry.test_metrics import metric

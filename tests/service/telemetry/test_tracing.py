@@ -16,10 +16,10 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import SamplingResult, TraceIdRatioBased
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.service.telemetry import tracing
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, ServerProcess, patch, run
 from tests.service.grpc.channels import connect, refused
 

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.inference import prediction as core
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.protos.sentiment_pb2 import (
@@ -20,6 +19,7 @@ from sentiment_conv1d.protos.sentiment_pb2 import (
     Prediction,
     PredictRequest,
 )
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import PATIENCE, ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused

@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
-from loadtest.stubs import SentimentStub
 from sentiment_conv1d.protos.sentiment_pb2 import ExplainRequest, Prediction, PredictRequest
 from sentiment_conv1d.service.protocols.native.rest.explanations import ExplainResponse
 from sentiment_conv1d.service.protocols.native.rest.predictions import PredictResponse
+from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import ServerProcess, eventually
 from tests.service import artifacts
 from tests.service.grpc.channels import connect, refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from loadtest.stubs import GRPCInferenceServiceStub, SentimentStub
+from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 
 
 @pytest.mark.parametrize("stub", [SentimentStub, GRPCInferenceServiceStub])

@@ -1,10 +1,13 @@
-"""gRPC client stubs for the APIs of the service, built from their message descriptors; no generated code."""
+"""Stubs for Python clients of the service's gRPC APIs, built from the message descriptors. They need grpcio."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import grpc
+try:
+    import grpc
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("the gRPC stubs need grpcio: pip install grpcio", name=error.name) from None
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
