@@ -17,21 +17,18 @@ from loadtest.measurement import machine, saturation
 from loadtest.measurement.metrics import Snapshot, between, cost
 from loadtest.measurement.objective import Objective, Price
 from loadtest.measurement.processors import ProcessorTime, is_here, others
-from loadtest.measurement.step import Step, knee, measure
+from loadtest.measurement.step import Step, knee, measure, most_disturbed
 from loadtest.plan import Plan, next_rate
 from loadtest.progress import Progress
 from loadtest.traffic.requests import FORMS, Request
 from loadtest.traffic.target import Target
-from loadtest.units import duration
+from loadtest.units import callers, duration
 
 #: Concurrent callers in the comparison of protocols.
 _CALLERS = 16
 
 #: If the service answers a smaller share of a rate, the rate exceeds its capacity. Two such rates end the open loop.
 _KEPT_UP = 0.95
-
-#: The share of the machine from which on other programs change the numbers.
-_DISTURBED = 0.1
 
 
 class Interrupted(Exception):
@@ -92,8 +89,8 @@ class LoadTest:
         self._conclude()
 
     def _closed_loop(self) -> None:
-        for callers in self.plan.concurrency:
-            self._step("closed", f"closed loop, {callers} callers", self._load(callers=callers))
+        for count in self.plan.concurrency:
+            self._step("closed", f"closed loop, {callers(count)}", self._load(callers=count))
 
     def _open_loop(self) -> None:
         throughput = max((step.throughput for step in self.document["closed"]), default=0.0)
@@ -240,11 +237,12 @@ def warnings(steps: Sequence[Step]) -> list[str]:
             f"The generator, not the server, was the bottleneck in {len(limited)} of {len(steps)} steps ({titles}). "
             "The server can do more than these numbers say: use more --processes, or send from another machine."
         )
-    disturbed = [(step.title, share) for step in steps if (share := step.other_programs or 0.0) >= _DISTURBED]
-    if disturbed:
-        titles = "; ".join(f"{title}: {share:.0%}" for title, share in disturbed)
-        most = max(share for _, share in disturbed)
-        found.append(f"Other programs used {most:.0%} of the machine: discard this run ({titles}).")
+    if most := most_disturbed(steps):
+        count = sum(step.disturbed for step in steps)
+        found.append(
+            f"Discard this run: other programs used up to {most:.0%} of the machine, and 10% or more in {count} of "
+            f"{len(steps)} steps."
+        )
     late = [step for step in steps if step.generator.late and not step.generator.bottleneck]
     if late:
         lags = ((step.title, step.generator.lag_p50, step.generator.lag_p99) for step in late)

@@ -24,6 +24,11 @@ def duration(seconds: float) -> str:
     return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} ms"
 
 
+def callers(count: int | None) -> str:
+    """Format the number of callers of a closed loop."""
+    return f"{count} caller{'' if count == 1 else 's'}"
+
+
 def rate(value: float) -> str:
     """Format requests per second."""
     return f"{number(round(value, 1))} requests/s"

@@ -53,11 +53,11 @@ class Snapshot:
         """Return the sum of all samples of a metric, or None if there are none."""
         return sum(self._samples[name].values()) if name in self._samples else None
 
-    def by(self, name: str, label: str) -> dict[str, float]:
-        """Return the samples of a metric, summed by the values of one label."""
+    def by(self, name: str, *labels: str) -> dict[str, float]:
+        """Return the samples of a metric, summed by the values of these labels, which a space separates."""
         sums: dict[str, float] = defaultdict(float)
-        for labels, value in self._samples.get(name, {}).items():
-            sums[dict(labels).get(label, "")] += value
+        for own, value in self._samples.get(name, {}).items():
+            sums[" ".join(dict(own).get(label, "") for label in labels)] += value
         return sums
 
     @property
@@ -84,29 +84,32 @@ def cost(target: Target) -> float:
 def between(before: Snapshot, after: Snapshot, overhead: float = 0.0) -> dict[str, Any] | None:
     """Return what the service did between two snapshots, or None if it has no metrics.
 
-    `overhead` is the cost of a snapshot. `stages` contains the mean duration per request, and `cpu_per_text` the
-    processor time of all processes per text, both in seconds and over all requests between the snapshots. `cpu_seconds`
-    is the processor time of all processes, with that of the snapshots.
+    `overhead` is the cost of a snapshot. `models` contains the models that answered texts, as `name version`, `stages`
+    the mean duration per request, and `cpu_per_text` the processor time of all processes per text, both in seconds and
+    over all requests between the snapshots. `cpu_seconds` is the processor time of all processes, with that of the
+    snapshots.
     """
     statuses = _increase(before, after, "sentiment_requests_total", "status")
     if not statuses or before.total("sentiment_requests_total") is None:
         return None
-    texts = sum(_increase(before, after, "sentiment_texts_total").values())
+    texts = _increase(before, after, "sentiment_texts_total", "model", "version")
+    count = sum(texts.values())
     times = _increase(before, after, "sentiment_stage_seconds_sum", "stage")
     counts = _increase(before, after, "sentiment_stage_seconds_count", "stage")
     cpu = sum(_increase(before, after, _CPU).values())
     return {
-        "texts": int(texts),
+        "texts": int(count),
+        "models": sorted(model for model, answered in texts.items() if answered),
         "statuses": {status: int(count) for status, count in sorted(statuses.items()) if count},
         "stages": {name: round(times[name] / counts[name], 9) for name in times if counts[name]},
         "cpu_seconds": cpu if after.total(_CPU) is not None else None,
-        "cpu_per_text": round(max(0.0, cpu - overhead) / texts, 9) if cpu and texts else None,
+        "cpu_per_text": round(max(0.0, cpu - overhead) / count, 9) if cpu and count else None,
         "memory_bytes": after.total("process_resident_memory_bytes"),
         "workers": after.workers,
     }
 
 
-def _increase(before: Snapshot, after: Snapshot, name: str, label: str = "") -> dict[str, float]:
-    """Return how much each sample of a metric has increased, summed by the values of one label."""
-    earlier = before.by(name, label)
-    return {key: value - earlier.get(key, 0.0) for key, value in after.by(name, label).items()}
+def _increase(before: Snapshot, after: Snapshot, name: str, *labels: str) -> dict[str, float]:
+    """Return how much each sample of a metric has increased, summed by the values of these labels."""
+    earlier = before.by(name, *labels)
+    return {key: value - earlier.get(key, 0.0) for key, value in after.by(name, *labels).items()}

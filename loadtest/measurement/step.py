@@ -28,6 +28,9 @@ _SATURATED = 0.9
 #: same percentile of the latency.
 _LATE_SECONDS, _LATE_SHARES = 0.001, (0.1, 0.25)
 
+#: The share of the machine from which on other programs change the numbers.
+_DISTURBED = 0.1
+
 
 @dataclass(frozen=True)
 class Generator:
@@ -80,6 +83,11 @@ class Step:
     def cpu_per_text(self) -> float | None:
         """The processor time of the service per text, in seconds; None if it is unknown."""
         return None if self.server is None else self.server["cpu_per_text"]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other programs used so much of the machine that the numbers mean little."""
+        return (self.other_programs or 0.0) >= _DISTURBED
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Step:
@@ -149,6 +157,11 @@ def knee(steps: Sequence[Step]) -> Step | None:
     """
     able = [step for step in steps if step.latency]
     return max(able, key=lambda step: step.throughput / step.latency["mean"], default=None)
+
+
+def most_disturbed(steps: Iterable[Step]) -> float | None:
+    """Return the largest share of the machine that other programs used, or None if it is small in all steps."""
+    return max((step.other_programs or 0.0 for step in steps if step.disturbed), default=None)
 
 
 def _succeeded(outcome: str) -> bool:

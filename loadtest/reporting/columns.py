@@ -8,7 +8,8 @@ from typing import Any
 from loadtest.measurement.step import PERCENTILES, Step
 from loadtest.reporting.page import NONE
 from loadtest.traffic.requests import FORMS
-from loadtest.units import duration, number
+from loadtest.units import callers, duration, number
+from sentiment_conv1d.commands.page import Cell
 
 #: The stages of a request in the service, with the colours of their bars.
 STAGES = {"decode": 6, "queue": 3, "tokenize": 4, "infer": 1, "encode": 5}
@@ -16,7 +17,7 @@ STAGES = {"decode": 6, "queue": 3, "tokenize": 4, "infer": 1, "encode": 5}
 
 def name(step: Step) -> str:
     """Return a short name of a step."""
-    return f"{number(step.requested_rate)}/s" if step.loop == "open" else f"{step.callers} callers"
+    return f"{number(step.requested_rate)}/s" if step.loop == "open" else callers(step.callers)
 
 
 def cores(step: Step) -> float | None:
@@ -25,9 +26,9 @@ def cores(step: Step) -> float | None:
     return None if cost is None else cost * step.texts_per_second
 
 
-def rows(columns: Sequence[str], steps: Sequence[Step], last: Sequence[str] | None = None) -> list[list[str]]:
+def rows(columns: Sequence[str], steps: Sequence[Step], last: Sequence[Cell] | None = None) -> list[list[Cell]]:
     """Return the cells of a table of steps. `last` is an additional column."""
-    cells = [[_COLUMNS[column](step) for column in columns] for step in steps]
+    cells: list[list[Cell]] = [[_COLUMNS[column](step) for column in columns] for step in steps]
     return cells if last is None else [[*row, each] for row, each in zip(cells, last, strict=True)]
 
 

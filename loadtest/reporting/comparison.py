@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from loadtest.document import Document
-from loadtest.measurement.step import Step
+from loadtest.measurement.step import Step, most_disturbed
 from loadtest.reporting.page import render
 from loadtest.reporting.plots import Series, lines
+from loadtest.reporting.summary import all_steps, tested_models
 from loadtest.units import duration, number
 from sentiment_conv1d.commands.output import table_lines
 
@@ -90,6 +91,8 @@ def html(old: Document, new: Document, compared: Document) -> str:
         "Two load tests",
         old=old,
         new=new,
+        tested_models=tested_models,
+        disturbed=most_disturbed([*all_steps(old), *all_steps(new)]),
         cautions=_cautions(old, new, compared),
         costs=[_cpu_per_text(each) for each in (old, new)],
         p99=_p99(old, new),

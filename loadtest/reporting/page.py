@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest.units import duration, number, price, rate
+from loadtest.units import callers, duration, number, price, rate
 from sentiment_conv1d.commands.page import page, table
 
 #: The cell of a number that was not measured.
@@ -29,7 +29,14 @@ _ENVIRONMENT = Environment(
     lstrip_blocks=True,
     undefined=StrictUndefined,
 )
-_ENVIRONMENT.filters |= {"duration": duration, "number": number, "price": price, "rate": rate, "or_none": _or_none}
+_ENVIRONMENT.filters |= {
+    "callers": callers,
+    "duration": duration,
+    "number": number,
+    "price": price,
+    "rate": rate,
+    "or_none": _or_none,
+}
 _ENVIRONMENT.globals["table"] = lambda *arguments: Markup(table(*arguments))  # noqa: S704 - it escapes the cells
 
 

@@ -7,13 +7,14 @@ from http.client import responses
 from typing import Any
 
 from loadtest.document import Document
-from loadtest.measurement.step import Step, failures
+from loadtest.measurement.step import Step, failures, most_disturbed
 from loadtest.reporting import figures
 from loadtest.reporting.columns import STAGES, rows
 from loadtest.reporting.page import NONE, render
-from loadtest.reporting.summary import all_steps, has_one_rate, is_highest
+from loadtest.reporting.summary import all_steps, has_one_rate, is_highest, tested_models
 from loadtest.traffic.requests import FORMS
-from loadtest.units import duration, number
+from loadtest.units import duration, number, rate
+from sentiment_conv1d.commands.page import Cell
 
 _SOURCES = {
     "imdb": "generated texts with the lengths and word frequencies of IMDB reviews",
@@ -31,11 +32,13 @@ def html(document: Document) -> str:
     shown: Step | None = knee or document["best"]
     inside = [step for step in document["open"] if step.server] or [s for s in document["closed"] if s.server]
     steps = all_steps(document)
-    title = f"Load test of {', '.join(document['models']) or document['target']['rest']}"
+    title = f"Load test of {', '.join(tested_models(document)) or document['target']['rest']}"
     values = dict(document) | {
         "subtitle": _subtitle(document),
         "warnings": _warnings(document),
         "steps": steps,
+        "disturbed": most_disturbed(steps),
+        "below_knee": _below_knee(document),
         "cpu_per_text": shown and shown.cpu_per_text,
         "one_rate": has_one_rate(document),
         "knee_is_highest": knee is not None and is_highest(knee, document),
@@ -75,6 +78,20 @@ def _warnings(document: Document) -> list[str]:
     return found
 
 
+def _below_knee(document: Document) -> str:
+    """Return what it means that the closed loop reached less than the knee of the open loop, or "" if it did not."""
+    best: Step | None = document["best"]
+    knee: Step | None = document["knee"]
+    if best is None or knee is None or best.throughput >= knee.requested_rate:
+        return ""
+    return (
+        f"The throughput is below the {'rate' if has_one_rate(document) else 'knee'}, because they come from different "
+        "loops. The callers of the closed loop wait for each response, which can leave the service idle, and other "
+        "programs can slow down one loop more than the other. In the open loop, the service answered "
+        f"{rate(knee.throughput)}. To bring the two together, test more callers (--concurrency) or repeat the test."
+    )
+
+
 def _histograms(document: Document) -> list[tuple[str, Step]]:
     """Return the steps whose latencies are shown in detail, with their titles."""
     knee = document["knee"]
@@ -85,11 +102,11 @@ def _histograms(document: Document) -> list[tuple[str, Step]]:
     return [*chosen, ("at the highest rate", last)] if last.requested_rate > knee.requested_rate else chosen
 
 
-def _verdicts(document: Document) -> list[str]:
+def _verdicts(document: Document) -> list[Cell]:
     """Return for each step of the open loop whether it meets the objective."""
     misses = document["objective"]["misses"] if document["objective"] else {}
     each = (misses.get(f"{step.requested_rate:g}") for step in document["open"])
-    return [f"no: {', '.join(missed)}" if missed else "yes" for missed in each]
+    return [("no", ", ".join(missed)) if missed else "yes" for missed in each]
 
 
 def _opinion(opinion: Mapping[str, Any], protocols: list[Step]) -> tuple[str, ...]:

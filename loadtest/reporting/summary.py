@@ -7,13 +7,13 @@ from typing import Any
 
 from loadtest.document import Document
 from loadtest.measurement.step import Step, failures
-from loadtest.units import duration, number, price, rate
+from loadtest.units import callers, duration, number, price, rate
 
 
 def summary(document: Document) -> list[str]:
     """Return throughput, knee (or the only rate), objective, failures, cost, and the price if it is known."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
-    throughput = f"{rate(best.throughput)}, with {best.callers} callers" if best else "not measured (no closed loop)"
+    throughput = f"{rate(best.throughput)}, with {callers(best.callers)}" if best else "not measured (no closed loop)"
     if knee:
         latency = knee.latency
         more = " or more" if is_highest(knee, document) and not has_one_rate(document) else ""
@@ -35,6 +35,12 @@ def summary(document: Document) -> list[str]:
 def all_steps(document: Document) -> list[Step]:
     """Return the steps of all kinds."""
     return [*document["closed"], *document["open"], *document["protocols"]]
+
+
+def tested_models(document: Document) -> list[str]:
+    """Return the models that answered, as `name version`, or all that are served if the service does not say."""
+    servers = (step.server or {} for step in (*document["closed"], *document["open"]))
+    return sorted({model for server in servers for model in server.get("models", ())}) or document["models"]
 
 
 def has_one_rate(document: Document) -> bool:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from xml.etree import ElementTree
 import pytest
 
 from loadtest.__main__ import main
-from loadtest.document import read_document
+from loadtest.document import STEPS, read_document
+from loadtest.reporting import report
 from loadtest.reporting.summary import summary
 from loadtest.traffic.requests import FORMS
 from tests.loadtest import stub
@@ -135,6 +137,47 @@ def test_report_is_self_contained(smoke: tuple[Path, str]) -> None:
         assert words in page
 
 
+def test_title(smoke: tuple[Path, str]) -> None:
+    """The title names the model that answered the closed and the open loop, of all that are served."""
+    assert "<h1>Load test of reviews 2</h1>" in (smoke[0] / "report.html").read_text()
+
+
+def test_one_caller(smoke: tuple[Path, str]) -> None:
+    """A single caller is not in the plural, in the titles of steps, the tables, the cards and the output."""
+    found = read_document(smoke[0])
+    first = found["closed"][0]
+    assert (first.callers, first.title) == (1, "closed loop, 1 caller")
+    found = {**found, "best": first, "open": [], "knee": None}
+    page = report.html(found)
+    assert ">1 caller</th>" in page and "with 1 caller<" in page and "1 callers" not in page
+    assert summary(found)[0].endswith("with 1 caller")
+
+
+@pytest.mark.parametrize(("share", "discarded"), [(None, False), (0.09, False), (0.62, True)])
+def test_disturbed_run(smoke: tuple[Path, str], share: float | None, discarded: bool) -> None:
+    """If other programs used a tenth of the machine in a step, every card is grey and says why, and none is red."""
+    found = read_document(smoke[0])
+    calm = {kind: [replace(step, other_programs=None) for step in found[kind]] for kind in STEPS}
+    calm["protocols"][0] = replace(calm["protocols"][0], other_programs=share)
+    page = report.html({**found, **calm, "knee": calm["open"][0], "best": calm["closed"][0], "failed": 3})
+    cards = re.findall(r"<div[^>]*><dt>.*?</div>", page, re.DOTALL)
+    assert len(cards) == 7
+    whys = ["Discard: other programs used 62%<" in card for card in cards]
+    assert {*whys} == {'<div class="discarded">' in card for card in cards} == {discarded}
+    assert ('class="bad-card"' in page) != discarded
+
+
+def test_throughput_below_the_knee(smoke: tuple[Path, str]) -> None:
+    """If the closed loop reached less than the knee of the open loop, a sentence below the cards says what it means."""
+    found = dict(read_document(smoke[0]))
+    best, knee = replace(found["best"], throughput=70.0), replace(found["open"][1], rate=100.0, throughput=98.0)
+    found |= {"open": [found["open"][0], knee]}
+    said = "The throughput is below the knee, because they come from different loops."
+    page = report.html({**found, "best": best, "knee": knee})
+    assert said in page and "In the open loop, the service answered 98 requests/s." in page
+    assert said not in report.html({**found, "best": replace(best, throughput=100.0), "knee": knee})
+
+
 def test_comparison(smoke: tuple[Path, str], tmp_path: Path) -> None:
     """All ratios of a report to itself are 1. Compared with a report of doubled p99, the ratio of p99 is 2."""
     folder, _ = smoke
@@ -155,6 +198,7 @@ def test_comparison(smoke: tuple[Path, str], tmp_path: Path) -> None:
             assert ratio["low"] <= ratio["ratio"] <= ratio["high"]
     page = (tmp_path / "comparison" / "comparison.html").read_text(encoding="utf-8")
     assert "Side by side" in page
+    assert page.count("reviews 2, ") == 2
 
 
 def test_same_steps_as_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -> None:

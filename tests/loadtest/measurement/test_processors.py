@@ -62,7 +62,11 @@ def test_program_beside() -> None:
     [
         (0.05, 0.1, ""),
         (None, 0.1, ""),
-        (0.62, 0.03, "Other programs used 62% of the machine: discard this run (this step: 62%)."),
+        (
+            0.62,
+            0.03,
+            "Discard this run: other programs used up to 62% of the machine, and 10% or more in 1 of 1 steps.",
+        ),
     ],
 )
 def test_warning(other_programs: float | None, cpu: float, said: str) -> None:
