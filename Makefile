@@ -16,16 +16,18 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 # The application in C++ that benchmarks compare the service with.
 BASELINE_PROGRAM := benchmarks/baselines/competent
 
-.PHONY: help serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants debian interop-packages node baseline-packages lint format train \
-	train-accurate train-reviews export tensorflow-wheels requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean
+.PHONY: help serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants compiler g++ debian interop-packages node baseline-packages lint format train \
+	without-data train-accurate train-reviews export tensorflow-wheels requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean again
 
 .DEFAULT_GOAL := help
 
-# The native code, which is optional: without a compiler, this prints a line and does nothing.
+# The native code, which is optional: without a compiler, this says what to do and compiles nothing.
 NATIVE := sentiment_conv1d/native/library.so
 
 $(NATIVE): $(wildcard $(dir $(NATIVE))*.cpp $(dir $(NATIVE))*.h $(dir $(NATIVE))compilation.py) | $(VENV)/bin/python
 	@$(BIN)/python $(dir $@)compilation.py
+	@[ -e $@ ] || [ -n "$${CXX+set}" ] || echo 'Without it, the default model is up to 2.3 times slower. To compile it:' \
+		'apt-get install g++, then `make serve` again.' >&2
 
 help:  ## list the commands of this file
 	@sed -nE 's/^([a-z0-9-]+):.*  ## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name line; do \
@@ -41,12 +43,12 @@ PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 # Python 3.11 has no sys.monitoring, and its tracer would add a quarter to the processor time of the tests.
 COVERAGE = $(shell $(BIN)/python -c 'import sys; print("--cov" if hasattr(sys, "monitoring") else "")')
 
-test: lint $(NATIVE)  ## lint, check types, and run the tests in process and on shared servers (ten minutes)
+test: lint compiler $(NATIVE)  ## lint, check types, and run the tests in process and on shared servers (ten minutes)
 	$(PYTEST) $(PARALLEL) $(or $(ARGS),-m "not slow" $(if $(COVERAGE),$(COVERAGE) --cov-fail-under=0))
 
 # The attack tests fill the machine, so they run after the others, two at a time, and without coverage, because they only
 # run code in servers. pyproject.toml sets the minimum coverage of both commands.
-test-all: $(VENV)/.dev $(NATIVE) debian $(VENV)/.programs $(BIN)/helm  ## run all other tests: attacks, faults, deployment, Chromium, packages, clients, Ray
+test-all: $(VENV)/.dev debian $(NATIVE) $(VENV)/.programs $(BIN)/helm  ## run all other tests: attacks, faults, deployment, Chromium, packages, clients, Ray
 	@$(MAKE) --no-print-directory $(VENV)/tools/.installed $(VENV)/extras/.installed || echo 'Tests of what needs them are skipped.'
 	@failed=; \
 	$(PYTEST) $(PARALLEL) -m slow --ignore tests/attacks $(if $(COVERAGE),$(COVERAGE) --cov-append) || failed=' tests'; \
@@ -124,7 +126,7 @@ lint: $(VENV)/.dev $(LAYOUT) $(MESSAGE_TYPES)  ## check style and types
 	$(BIN)/mypy
 
 # Debian packages that must be installed, because they depend on others. If a package is missing, its tests are skipped,
-# or fail if CI=true.
+# or fail if CI=true. Without a compiler, tests of the native code are skipped then too, because that code is optional.
 DEBIAN_PACKAGES := chromium curl g++ wrk
 
 # The languages and libraries of the clients that `make interop` builds, and nghttp2's programs.
@@ -140,6 +142,13 @@ if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; t
 	|| echo "apt could not install $$missing: tests that need them are skipped"; \
 fi
 endef
+
+# Continuous integration also tests the native code, unless `CXX` says otherwise.
+compiler:
+	@if [ "$$CI" ] && [ -z "$${CXX+set}" ] && ! command -v c++ >/dev/null; then $(MAKE) --no-print-directory g++; fi
+
+g++:
+	$(call APT_INSTALL,g++)
 
 debian:  ## install the tests' Debian packages, if run as root with apt
 	$(call APT_INSTALL,$(DEBIAN_PACKAGES))
@@ -167,18 +176,22 @@ format: $(VENV)/.dev  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-DATA ?= imdb
 RUN ?= runs/imdb-cnn
 
 # Files of text are checked before TensorFlow is installed, which takes minutes.
 TRAIN = $(BIN)/python -m model train --data $(DATA) --out $(RUN) $(ARGS)
 UNCHECKED = $(if $(wildcard $(VENV)/.train),,$(filter %.csv %.tsv %.json %.jsonl,$(DATA)))
 
-train: tensorflow-wheels $(if $(UNCHECKED),$(VENV)/.runtime)  ## train a model: make train DATA=reviews.csv RUN=runs/mine
+train: $(if $(DATA),tensorflow-wheels $(if $(UNCHECKED),$(VENV)/.runtime),without-data)  ## train a model: make train DATA=reviews.csv RUN=runs/mine
 	$(if $(UNCHECKED),@$(TRAIN) --dry-run)
 	@$(MAKE) --no-print-directory $(VENV)/.train
 	$(TRAIN)
 
+without-data:
+	@echo 'make train needs DATA: your texts, as in DATA=reviews.csv, or DATA=imdb, which downloads 84 MB of film reviews and' \
+		'trains for about three minutes on two cores.$(if $(wildcard $(VENV)/.train),, TensorFlow is installed first: about 2 GB, which takes some minutes.)' >&2; exit 2
+
+train-accurate: DATA ?= imdb
 train-accurate: RUN := runs/accurate
 train-accurate: $(VENV)/.train  ## train the shipped model `accurate`, also from unlabelled reviews; continues if interrupted
 	$(BIN)/python -m research accurate --data $(DATA) --out $(RUN) $(ARGS)
@@ -301,10 +314,29 @@ clean:  ## remove the environment and every cache
 	rm -rf $(VENV) $(RAY_VENV) $(NODE_MODULES) $(BASELINE_MODULES) $(BASELINE_PROGRAM) $(NATIVE) .other_servers .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis \
 		$(MESSAGE_TYPES) $(LAYOUT)
 
-$(VENV)/bin/python:
+# `venv` installs pip last, so an environment without pip is half-made, for example because of Ctrl-C. It is made anew.
+HALF_MADE := $(if $(wildcard $(VENV)/bin/pip),,$(wildcard $(VENV)/pyvenv.cfg))
+
+# Makes an environment, $(2), with a Python, $(1). The folder gets its pyvenv.cfg first: make removes no other folder.
+define NEW_ENVIRONMENT
+@[ ! -e $(2)/pyvenv.cfg ] || rm -rf $(2)
+@[ -z "$$(ls -A $(2) 2>/dev/null)" ] || { echo '$(2) contains files, but is not a Python environment' >&2; exit 1; }
+@mkdir -p $(2) && touch $(2)/pyvenv.cfg
+@$(1) -m venv $(2) || { rm -rf $(2); echo '$(2) could not be made, and is removed. On Debian and Ubuntu:' \
+	'apt-get install python3-venv, then make again.' >&2; exit 1; }
+endef
+
+# Says what pip installs, $(1), because pip is silent for minutes. A package with metadata is installed for pip, even if
+# Ctrl-C stopped it before it wrote all files of the package, INSTALLER last.
+define BEFORE_PIP
+@echo 'make $(if $(wildcard $@),updates $(VENV),installs about $(1) into $(VENV), once)'
+@for each in $(VENV)/lib/python*/site-packages/*.dist-info; do [ -e "$$each/INSTALLER" ] || rm -rf "$$each"; done
+endef
+
+$(VENV)/bin/python: $(if $(HALF_MADE),again)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14) and \
 		f"Python 3.11, 3.12, 3.13 or 3.14 is required, but {sys.executable} is {sys.version.split()[0]}: set make PYTHON=...")'
-	$(PYTHON) -m venv $(VENV)
+	$(call NEW_ENVIRONMENT,$(PYTHON),$(VENV))
 
 # Checked before anything is installed. The extra `dev` includes `train`.
 tensorflow-wheels: | $(VENV)/bin/python
@@ -312,27 +344,31 @@ tensorflow-wheels: | $(VENV)/bin/python
 	which has no wheels for Python 3.14: use another environment, as in make VENV=.venv-3.13 PYTHON=python3.13")'
 
 $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/bin/python
+	$(call BEFORE_PIP,200 MB)
 	$(PIP_INSTALL) --requirement $<
 	@touch $@
 
 # The sets for load tests and for training include the runtime set, and the development set includes all of them, with the
 # same versions.
 $(VENV)/.loadtest: requirements/loadtest.txt | $(VENV)/bin/python
+	$(call BEFORE_PIP,400 MB)
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
 $(VENV)/.train: requirements/train.txt | tensorflow-wheels
+	$(call BEFORE_PIP,2 GB)
 	$(PIP_INSTALL) --requirement $<
 	@touch $@ $(VENV)/.runtime
 
 # TensorFlow Serving's client depends on the package `tensorflow`; `tensorflow-cpu` is the same library without CUDA.
 $(VENV)/.dev: requirements/dev.txt requirements/without-dependencies.txt | tensorflow-wheels
+	$(call BEFORE_PIP,3 GB)
 	$(PIP_INSTALL) --requirement $<
 	$(PIP_INSTALL) --no-deps --requirement requirements/without-dependencies.txt
 	@touch $@ $(VENV)/.runtime $(VENV)/.loadtest $(VENV)/.train
 
 $(RAY_VENV)/.installed: requirements/ray-test.txt
-	$(PYTHON) -m venv $(RAY_VENV)
+	$(call NEW_ENVIRONMENT,$(PYTHON),$(RAY_VENV))
 	$(RAY_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
@@ -341,7 +377,7 @@ $(RAY_VENV)/.installed: requirements/ray-test.txt
 ENVIRONMENTS := extras tools
 
 $(ENVIRONMENTS:%=$(VENV)/%/.installed): $(VENV)/%/.installed: requirements/%.txt | $(VENV)/bin/python
-	$(BIN)/python -m venv --clear $(@D)
+	$(call NEW_ENVIRONMENT,$(BIN)/python,$(@D))
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 

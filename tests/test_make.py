@@ -1,11 +1,16 @@
 """The commands of the Makefile install what they need, and nothing else."""
 
+import base64
+import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -13,10 +18,193 @@ from tests.processes import PATIENCE, PROJECT
 from tests.programs import needed
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Create a checkout whose service prints its flags and a constant of the only package that it needs."""
+    folder = tmp_path / "checkout"
+    for name in ("service", "requirements", "sentiment_conv1d/native", "index"):
+        (folder / name).mkdir(parents=True)
+    for name in ("Makefile", "sentiment_conv1d/native/compilation.py"):
+        shutil.copy(PROJECT / name, folder / name)
+    (folder / "service" / "__main__.py").write_text("import sys, needed; print(*sys.argv[1:], needed.CONSTANT)")
+    digest = write_wheel(folder / "index" / "needed-1-py3-none-any.whl")
+    (folder / "requirements" / "runtime.txt").write_text(f"needed==1 --hash=sha256:{digest}\n")
+    return folder
+
+
+def write_wheel(path: Path) -> str:
+    """Write a wheel of one module, with its metadata first, as some builders do. Return its SHA-256."""
+    module = "CONSTANT = 7\n"
+    digest = base64.urlsafe_b64encode(hashlib.sha256(module.encode()).digest()).rstrip(b"=").decode()
+    files = {
+        "needed-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: needed\nVersion: 1\n",
+        "needed-1.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "needed.py": module,
+        "needed-1.dist-info/RECORD": f"needed.py,sha256={digest},{len(module)}\n",
+    }
+    with ZipFile(path, "w") as wheel:
+        for name, content in files.items():
+            wheel.writestr(name, content)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def started(folder: Path, path: str, *words: str) -> subprocess.Popen[str]:
+    """Start make in a checkout, with this PATH and an index of packages in the checkout, in its own process group."""
+    return subprocess.Popen(
+        ["make", "--no-print-directory", *words],
+        cwd=folder,
+        env=variables(PATH=path, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(folder / "index")),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def variables(**others: str) -> dict[str, str]:
+    """Return this process's environment without what chooses a compiler, says that it is a test, or is make's."""
+    without = {"CI", "CXX", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    return {name: value for name, value in os.environ.items() if name not in without} | others
+
+
+def serve(folder: Path) -> str:
+    """Return what `make serve` prints with a Python that works."""
+    process = started(folder, os.environ["PATH"], "serve", f"PYTHON={sys.executable}", "ARGS=--port 9000")
+    output, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, error
+    return output
+
+
+def write_program(path: Path, lines: str) -> None:
+    """Write a shell script."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(0o755)
+
+
+def half_python(folder: Path, end: str) -> str:
+    """Return a PATH whose `python3` makes half an environment and ends so."""
+    python = Path(sys.executable).resolve()
+    half = (
+        f'mkdir -p "$3/bin" && ln -s {python} "$3/bin/python"\n'
+        f'printf "home = {python.parent}\\ninclude-system-site-packages = false\\n" > "$3/pyvenv.cfg"'
+    )
+    write_program(folder / "python3", f'[ "$1 $2" = "-m venv" ] || exec {sys.executable} "$@"\n{half}\n{end}')
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_environment_that_cannot_be_made(checkout: Path, tmp_path: Path) -> None:
+    """If Python cannot make an environment, make removes it and names Debian's package; with the package it works."""
+    process = started(checkout, half_python(tmp_path / "bin", "exit 1"), "serve")
+    _, error = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2
+    assert ".venv could not be made, and is removed." in error and "apt-get install python3-venv" in error
+    assert not (checkout / ".venv").exists()
+    output = serve(checkout)
+    assert "make installs about 200 MB into .venv, once" in output.splitlines()
+    assert output.endswith("serve --port 9000 7\n")
+    assert serve(checkout) == "serve --port 9000 7\n"
+
+
+def test_interrupted_environment(checkout: Path, tmp_path: Path) -> None:
+    """After Ctrl-C while Python makes the environment, the next command makes it anew."""
+    process = started(checkout, half_python(tmp_path / "bin", "echo waiting; exec sleep 600"), "serve")
+    assert process.stdout is not None and process.stdout.readline() == "waiting\n"
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGINT
+    # make removes the link that it was to make. After a second Ctrl-C, or a loss of power, the link remains.
+    python = checkout / ".venv" / "bin" / "python"
+    python.unlink(missing_ok=True)
+    python.symlink_to(Path(sys.executable).resolve())
+    assert serve(checkout).endswith("serve --port 9000 7\n")
+
+
+def test_interrupted_installation(checkout: Path) -> None:
+    """After Ctrl-C while pip writes a package, of which the metadata can come first, the next command installs it."""
+    serve(checkout)
+    [packages] = (checkout / ".venv" / "lib").glob("*/site-packages")
+    for path in (checkout / ".venv" / ".runtime", packages / "needed.py"):
+        path.unlink()
+    for name in ("INSTALLER", "RECORD", "REQUESTED"):
+        (packages / "needed-1.dist-info" / name).unlink()
+    assert serve(checkout).endswith("serve --port 9000 7\n")
+
+
+def test_folder_of_other_files(checkout: Path) -> None:
+    """make does not replace a folder that is no environment."""
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / "file").touch()
+    process = started(checkout, os.environ["PATH"], "serve", f"PYTHON={sys.executable}")
+    _, error = process.communicate(timeout=PATIENCE)
+    assert error.startswith(".venv contains files, but is not a Python environment\n")
+    assert [path.name for path in (checkout / ".venv").iterdir()] == ["file"]
+
+
+def without_compiler(folder: Path) -> None:
+    """Link all programs of this machine, except a compiler. To root, apt-get logs its arguments and installs one."""
+    folder.mkdir()
+    install = f"echo > {folder}/c++; chmod +x {folder}/c++"
+    fakes = {
+        "id": "echo 0",
+        "dpkg": "exit 1",
+        "apt-get": f'echo "$*" >> {folder.parent}/log\ncase "$*" in *install*) {install};; esac',
+    }
+    for each in os.environ["PATH"].split(os.pathsep):
+        for path in Path(each).glob("*"):
+            if path.name not in {*fakes, "c++"} and not (folder / path.name).is_symlink():
+                (folder / path.name).symlink_to(path)
+    for name, lines in fakes.items():
+        write_program(folder / name, lines)
+
+
+@pytest.mark.parametrize(
+    ("settings", "installed"),
+    [({"CI": "true"}, ["g++"]), ({}, []), ({"CI": "true", "CXX": ""}, [])],
+    ids=["CI", "no CI", "no compiler wanted"],
+)
+def test_compiler(settings: Mapping[str, str], installed: list[str], tmp_path: Path) -> None:
+    """Continuous integration installs the compiler alone, once, and as root; others do without the native code."""
+    without_compiler(tmp_path / "bin")
+    dry = subprocess.run(["make", "--dry-run", "test"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert "command -v c++" in dry
+    for _ in range(2):
+        subprocess.run(
+            ["make", "compiler"], cwd=PROJECT, env=variables(PATH=str(tmp_path / "bin"), **settings), check=True
+        )
+    log = (tmp_path / "log").read_text() if (tmp_path / "log").exists() else ""
+    assert re.findall(r"^install .* ([a-z+]+)$", log, re.MULTILINE) == installed
+
+
+def test_no_compiler(checkout: Path, tmp_path: Path) -> None:
+    """Without a compiler, `make` says what that costs, and what to install; with one, the next command compiles."""
+    without_compiler(tmp_path / "bin")
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    library = "sentiment_conv1d/native/library.so"
+    _, error = started(checkout, str(tmp_path / "bin"), library).communicate(timeout=PATIENCE)
+    assert error.startswith("The native code is left out: there is no C++ compiler\n")
+    assert "up to 2.3 times slower" in error and "apt-get install g++, then `make serve` again" in error
+    write_program(tmp_path / "bin" / "c++", 'while [ "$1" != -o ]; do shift; done; echo > "$2"')
+    process = started(checkout, str(tmp_path / "bin"), library)
+    assert process.communicate(timeout=PATIENCE)[1] == ""
+    assert (checkout / library).exists()
+
+
+def test_training_without_data() -> None:
+    """`make train` without data downloads and installs nothing, and names the data and what they cost."""
+    process = started(PROJECT, os.environ["PATH"], "train", "VENV=missing")
+    output, error = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output) == (2, "")
+    for part in ("DATA=reviews.csv", "DATA=imdb", "84 MB", "three minutes", "TensorFlow", "2 GB"):
+        assert part in error
+    assert not (PROJECT / "missing").exists()
+
+
 @pytest.mark.parametrize("target", ["train", "train-accurate", "train-reviews", "export"])
 def test_training_without_the_development_tools(target: str, tmp_path: Path) -> None:
     """On a fresh machine, training and export install the training tools, and no development tools."""
-    command = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", target]
+    command = ["make", "--dry-run", f"VENV={tmp_path / 'venv'}", target, *(["DATA=imdb"] if target == "train" else [])]
     printed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
     assert re.findall(r"--requirement (\S+)", printed) == ["requirements/train.txt"]
 
@@ -35,7 +223,7 @@ def test_check_before_the_installation(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("words", ["test", "train", "train DATA=docs/tickets.csv", "train-reviews", "export"])
+@pytest.mark.parametrize("words", ["test", "train DATA=imdb", "train DATA=docs/tickets.csv", "train-reviews", "export"])
 def test_python_without_tensorflow(words: str, tmp_path: Path) -> None:
     """With Python 3.14, commands that need TensorFlow say in one line that it has no wheels, and install nothing."""
     python = tmp_path / "bin" / "python"

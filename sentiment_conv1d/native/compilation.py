@@ -24,10 +24,15 @@ LIBRARY = FOLDER / "library.so"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-signed-zeros", "-ffinite-math-only")
 
 
+def find_compiler() -> list[str]:
+    """Return the command of the C++ compiler, or an empty list."""
+    command = shlex.split(os.environ.get("CXX", "c++"))
+    return command if os.name == "posix" and command and shutil.which(command[0]) is not None else []
+
+
 def compile_library(target: Path, flags: Sequence[str] = ()) -> str:
     """Compile the code into a shared library. Return an empty string, or why there is none."""
-    compiler = shlex.split(os.environ.get("CXX", "c++"))
-    if os.name != "posix" or not compiler or shutil.which(compiler[0]) is None:
+    if not (compiler := find_compiler()):
         return "there is no C++ compiler"
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_suffix(f".{os.getpid()}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -18,9 +17,8 @@ from sentiment_conv1d.inference.engine import NATIVE, Engine, GraphError
 from sentiment_conv1d.inference.graph_file import GraphFileError, parse
 from sentiment_conv1d.inference.rewriting import rewrite
 from sentiment_conv1d.native.compilation import FOLDER
-from tests.native.libraries import compiled
+from tests.native.libraries import compiled, compiler
 from tests.processes import PATIENCE
-from tests.programs import find
 
 SANITIZERS = ("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
@@ -78,10 +76,10 @@ def test_any_graph(artifact: Artifact, data: st.DataObject) -> None:
 )
 def test_memory(harness: str, form: str, times: int, tmp_path: Path) -> None:
     """The code reads and writes only its own memory: on random shapes, attributes and ids, also invalid, and words."""
-    compiler = find(os.environ.get("CXX", "c++"))
+    command = compiler()
     program = tmp_path / "harness"
     flags = ("-std=c++17", f"-DFORM={form}", *SANITIZERS, f"-I{FOLDER}")
-    command = [compiler, *flags, "-o", str(program), str(Path(__file__).with_name(f"{harness}_harness.cpp"))]
+    command += [*flags, "-o", str(program), str(Path(__file__).with_name(f"{harness}_harness.cpp"))]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if finished.returncode and "asan" in finished.stderr:
         pytest.skip("the compiler has no sanitizers")

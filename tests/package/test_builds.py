@@ -15,9 +15,10 @@ from packaging.requirements import Requirement
 from readme_renderer import markdown
 
 from sentiment_conv1d.service.version import package_version
+from tests.native.libraries import compiler
 from tests.package.environments import PACKAGE, Installed, build, closure, link, make_environment, metadata, pip
 from tests.processes import PATIENCE, PROJECT
-from tests.programs import find, needed
+from tests.programs import needed
 
 #: The folders beside the package that the wheel contains in it.
 FOLDERS = ("export", "model", "model_repository", "server", "service")
@@ -86,7 +87,7 @@ def test_dist(archive: Path, tmp_path: Path) -> None:
     Package indexes accept its name, and a second build writes the same bytes.
     """
     needed(Path(sys.prefix, "tools", ".installed"))
-    find("c++")
+    compiler()
     (archive / "requirements").mkdir()
     for name in ("Makefile", "requirements/tools.txt"):
         shutil.copy2(PROJECT / name, archive / name)
