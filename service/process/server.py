@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -17,6 +19,7 @@ from sentiment_conv1d.artifact.errors import TransientError
 from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference.provider import CUDA
 from sentiment_conv1d.inference.provider import choose as choose_provider
+from sentiment_conv1d.server.errors import ServerError
 from sentiment_conv1d.server.network.sockets import ListeningSocket, bind, bind_unix
 from sentiment_conv1d.server.process.channel import Channel
 from sentiment_conv1d.server.process.open_files import make_room, open_standard_streams
@@ -38,7 +41,7 @@ from sentiment_conv1d.service.rest import openapi
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.security.api_keys import Access
 from sentiment_conv1d.service.security.tls import Certificates
-from sentiment_conv1d.service.settings import Settings
+from sentiment_conv1d.service.settings import Settings, flag, named
 from sentiment_conv1d.service.telemetry.metrics import LOADS, Metrics
 from sentiment_conv1d.service.telemetry.sinks import prepare_folder
 from sentiment_conv1d.service.version_labels import parse_labels
@@ -50,6 +53,9 @@ logger = logging.getLogger(__name__)
 
 #: Signals that the service has no use for. By default they would end a process without a drain. Workers inherit this.
 _IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+
+#: Addresses that a browser on this machine reaches as `localhost`.
+_THIS_MACHINE = ("0.0.0.0", "::", "127.0.0.1")  # noqa: S104 - compared, not bound
 
 
 def serve(settings: Settings) -> None:
@@ -87,15 +93,24 @@ def serve(settings: Settings) -> None:
 
 def _bind_all(settings: Settings, stack: ExitStack) -> dict[str, ListeningSocket]:
     """Return the sockets by protocol. The stack closes them."""
-    listeners = {"rest": stack.enter_context(_bind(settings.uds, settings.host, settings.port))}
+    listeners = {"rest": stack.enter_context(_bind(settings.uds, settings, "port"))}
     if settings.grpc:
-        bound = _bind(settings.grpc_uds, settings.host, settings.grpc_port, " for gRPC")
-        listeners["grpc"] = stack.enter_context(bound)
+        listeners["grpc"] = stack.enter_context(_bind(settings.grpc_uds, settings, "grpc_port", " for gRPC"))
     return listeners
 
 
-def _bind(path: Path | None, host: str, port: int, purpose: str = "") -> ListeningSocket:
-    return bind(host, port, purpose) if path is None else bind_unix(path)
+def _bind(path: Path | None, settings: Settings, setting: str, purpose: str = "") -> ListeningSocket:
+    """Bind the path, or the port of this setting. Raises `ServerError`, which says how to choose another port."""
+    if path is not None:
+        return bind_unix(path)
+    try:
+        return bind(settings.host, getattr(settings, setting), purpose)
+    except ServerError as error:
+        if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EADDRINUSE:
+            raise
+        default = Settings.model_fields[setting].default
+        command = f'make serve ARGS="{flag(setting)} {default + 1000}"'
+        raise ServerError(f"{error}; {named(setting)} chooses another port, as in `{command}`") from error
 
 
 def _supervisor(core: Core, listeners: Mapping[str, ListeningSocket]) -> Supervisor:
@@ -129,11 +144,14 @@ def _work(core: Core, number: int, channel: Channel) -> None:
 
 
 def _log_listeners(core: Core, listeners: Mapping[str, ListeningSocket]) -> None:
-    """Log where the service listens, REST last."""
+    """Log where the service listens, REST last, and on a terminal what a browser opens."""
     secure = "" if core.certificates is None else "s"
     for protocol, scheme in (("grpc", "grpc"), ("rest", "http")):
         if protocol in listeners:
             logger.info("listening on %s", listeners[protocol].describe(scheme + secure, core.settings.host))
+    if core.settings.uds is None and sys.stderr.isatty():
+        host = "localhost" if core.settings.host in _THIS_MACHINE else core.settings.host
+        logger.info("open %s", listeners["rest"].describe("http" + secure, host))
 
 
 def _copies(core: Core) -> Copies | None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from sentiment_conv1d.service.version import package_version
 from sentiment_conv1d.stubs import SentimentStub
 from tests.proc import children
 from tests.processes import (
+    CLASSIC_REPOSITORY,
     MODEL_REPOSITORY,
     PATIENCE,
     PROJECT,
@@ -40,6 +41,7 @@ from tests.processes import (
     run,
 )
 from tests.service.artifacts import endless_graph, publish_table, shipped_copy
+from tests.service.certificates import Authority
 from tests.service.grpc.channels import connect
 
 FILES = (GRAPH_FILE, TOKENIZER_FILE, MANIFEST_FILE)
@@ -266,9 +268,45 @@ def test_version_that_never_ends_at_the_start(tmp_path: Path) -> None:
 
 
 def test_port_taken(server: ServerProcess) -> None:
-    """A port that is in use is refused with one sentence, and with the status of errors that can pass."""
+    """A port that is in use is refused with one line, which names what chooses another one, and with status 75."""
     refusal = refused("--port", str(server.port), status=os.EX_TEMPFAIL)
-    assert f"cannot listen on 127.0.0.1:{server.port}: Address already in use" in refusal
+    assert refusal == (
+        f"error: cannot listen on 127.0.0.1:{server.port}: Address already in use; --port (SENTIMENT_PORT) chooses "
+        'another port, as in `make serve ARGS="--port 9000"`'
+    )
+    refusal = refused("--grpc-port", str(server.port), status=os.EX_TEMPFAIL)
+    assert refusal == (
+        f"error: cannot listen on 127.0.0.1:{server.port} for gRPC: Address already in use; --grpc-port "
+        '(SENTIMENT_GRPC_PORT) chooses another port, as in `make serve ARGS="--grpc-port 9001"`'
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "secure", "shown"), [("0.0.0.0", False, "http://localhost"), ("127.0.0.2", True, "https://127.0.0.2")]
+)
+def test_address_for_a_browser(host: str, *, secure: bool, shown: str, server: ServerProcess, tmp_path: Path) -> None:
+    """On a terminal, the last line of the start is the address of the page; programs that read the log get none."""
+    flags = ["--host", host, "--port", "0", "--workers", "1", "--model-repository", str(CLASSIC_REPOSITORY)]
+    if secure:
+        certificate, key = Authority(tmp_path).issue("server", address=host).pair
+        flags += ["--tls-certificate", certificate, "--tls-key", key]
+    reader, terminal = os.openpty()
+    command = [sys.executable, "-m", "service", "serve", *flags]
+    with subprocess.Popen(command, cwd=PROJECT, env=environment(), stderr=terminal) as process:
+        os.close(terminal)
+        log = ""
+        while " open http" not in log:
+            log += os.read(reader, 4096).decode()
+        process.terminate()
+        with suppress(OSError):  # at the end of a terminal
+            while os.read(reader, 4096):
+                pass
+    os.close(reader)
+    assert process.returncode == 0
+    found = re.search(rf" listening on https?://{re.escape(host)}:(\d+)\r\n.* (open \S+)", log)
+    assert found is not None
+    assert found[2] == f"open {shown}:{found[1]}"
+    assert server.log and " open http" not in "".join(server.log)
 
 
 def test_address_of_another_machine() -> None:
