@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -46,5 +47,8 @@ def compile_library(target: Path, flags: Sequence[str] = ()) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is no error
+    if find_compiler():
+        print("The native code is compiled, once", flush=True)
     if problem := compile_library(LIBRARY):
         print(f"The native code is left out: {problem}", file=sys.stderr)
