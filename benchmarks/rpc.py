@@ -26,13 +26,16 @@ from sentiment_conv1d.stubs import GRPCInferenceServiceStub, SentimentStub
 BATCH = 32
 
 
-def run(server: Server, method: str, texts: Path, callers: int, seconds: float) -> Load:
-    """Call a method from another process. `texts` is a JSON file with a list. Each text of a batch counts."""
+def run(server: Server, method: str, texts: Path, connections: int, streams: int, seconds: float) -> Load:
+    """Call a method from another process, with so many calls at once on each connection.
+
+    `texts` is a JSON file with a list. Each text of a batch counts.
+    """
     before = server.cpu_seconds()
     finished = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks.rpc", f"127.0.0.1:{server.grpc_port}", method, str(texts)),
-            *("--callers", str(callers), "--seconds", str(seconds)),
+            *("--connections", str(connections), "--streams", str(streams), "--seconds", str(seconds)),
         ],
         cwd=PROJECT,
         capture_output=True,
@@ -45,7 +48,7 @@ def run(server: Server, method: str, texts: Path, callers: int, seconds: float) 
 
 
 class Calls:
-    """Callers that send the texts in turn until the time is over."""
+    """The callers of one connection, which send the texts in turn until the time is over."""
 
     def __init__(self, channel: grpc.aio.Channel, texts: Sequence[str], seconds: float) -> None:
         self._stub: Any = SentimentStub(channel)
@@ -99,14 +102,17 @@ def _infer_request(text: str) -> inference_pb2.ModelInferRequest:
     return inference_pb2.ModelInferRequest(model_name="imdb-cnn", inputs=[given])
 
 
-async def call(address: str, method: str, texts: Sequence[str], callers: int, seconds: float) -> dict[str, float]:
+async def call(
+    address: str, method: str, texts: Sequence[str], connections: int, streams: int, seconds: float
+) -> dict[str, float]:
     """Return the number of answered texts, the duration, and the latencies in seconds."""
-    # One connection per caller, because the server distributes connections, not calls.
-    channels = [grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(callers)]
+    # Channels would share a connection otherwise.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.aio.insecure_channel(address, options) for _ in range(connections)]
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     started = perf_counter()
     every = [Calls(channel, [*texts[number:], *texts[:number]], seconds) for number, channel in enumerate(channels)]
-    await asyncio.gather(*(getattr(calls, method)() for calls in every))
+    await asyncio.gather(*(getattr(calls, method)() for calls in every for _ in range(streams)))
     elapsed = perf_counter() - started
     await asyncio.gather(*(channel.close() for channel in channels))
     cuts = quantiles([latency for calls in every for latency in calls.latencies], n=100)
@@ -119,11 +125,13 @@ def main() -> None:
     parser.add_argument("address")
     parser.add_argument("method", choices=("predict", "infer", "batch", "stream"))
     parser.add_argument("texts", type=Path)
-    parser.add_argument("--callers", type=int, default=8)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--streams", type=int, default=1, help="calls at once on each connection (default: 1)")
     parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()
     texts = json.loads(options.texts.read_text())
-    answer = asyncio.run(call(options.address, options.method, texts, options.callers, options.seconds))
+    load = options.connections, options.streams, options.seconds
+    answer = asyncio.run(call(options.address, options.method, texts, *load))
     print(json.dumps(answer))
 
 

@@ -166,8 +166,8 @@ class Generator:
     def run(self, server: Server, case: Case) -> Load:
         """Measure a case."""
         if case.protocol in METHODS:
-            method = METHODS[case.protocol]
-            return rpc.run(server, method, self._files[case.kind], case.connections, self._seconds)
+            method, streams = METHODS[case.protocol]
+            return rpc.run(server, method, self._files[case.kind], case.connections, streams, self._seconds)
         if case.protocol == DISTURBED:
             with rest.meanwhile(server, self._scripts[DISTURBANCE, WHOLE]):
                 return rest.run(server, self._scripts["REST", case.kind], case.connections, self._seconds)

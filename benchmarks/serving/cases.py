@@ -22,11 +22,14 @@ FORMS = {
     "REST batches of 256": rest.batch(256),
     "REST OIP": rest.INFER,
 }
+
+#: Methods of gRPC, and the calls at once on each connection.
 METHODS = {
-    "gRPC": "predict",
-    "gRPC OIP": "infer",
-    "gRPC batches of 32": "batch",
-    "gRPC stream": "stream",
+    "gRPC": ("predict", 1),
+    "gRPC, 4 calls at once": ("predict", 4),
+    "gRPC OIP": ("infer", 1),
+    "gRPC batches of 32": ("batch", 1),
+    "gRPC stream": ("stream", 1),
 }
 
 #: Short requests while another client sends `DISTURBANCE` in a closed loop.
@@ -60,6 +63,7 @@ MANY_AND_GRPC = (
     *(Case(server, "REST batches of 32", WHOLE, 8) for server in (SERVICE, QUANTIZED)),
     Case(SERVICE, "gRPC batches of 32", WHOLE, 8),
     Case(SERVICE, "gRPC stream", WHOLE, 8),
-    *(Case(SERVICE, "gRPC", kind, 8) for kind in (WHOLE, SHORT)),
+    *(Case(SERVICE, "gRPC", kind, connections) for kind in (WHOLE, SHORT) for connections in (8, 32)),
+    *(Case(SERVICE, "gRPC, 4 calls at once", kind, 8) for kind in (WHOLE, SHORT)),
     Case(SERVICE, "gRPC OIP", WHOLE, 8),
 )

@@ -33,9 +33,9 @@ def test_rest(service: Server, form: rest.Form) -> None:
     assert 0 < load.p50 <= load.p99
 
 
-@pytest.mark.parametrize("method", METHODS.values())
-def test_rpc(service: Server, tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(("method", "streams"), METHODS.values())
+def test_rpc(service: Server, tmp_path: Path, method: str, streams: int) -> None:
     """Calls and streams over gRPC are measured."""
     (tmp_path / "texts.json").write_text(json.dumps(TEXTS))
-    load = rpc.run(service, method, tmp_path / "texts.json", callers=2, seconds=2)
+    load = rpc.run(service, method, tmp_path / "texts.json", connections=2, streams=streams, seconds=2)
     assert load.rate > 0 and 0 < load.p50 <= load.p99
