@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
 from statistics import median
@@ -9,6 +10,12 @@ from statistics import median
 from loadtest.measurement import machine
 
 _VERSIONS = ("Python", "onnxruntime", "onnxruntime-gpu", "numpy")
+
+
+def show(step: str) -> None:
+    """Show in a terminal what is measured, in place of the step before."""
+    if sys.stderr.isatty():
+        print(f"\r{step:100}\r", end="", file=sys.stderr, flush=True)
 
 
 def circumstances() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import ARTIFACT, answers, environments, rest
 from benchmarks.environments import NotInstalled
-from benchmarks.markdown import circumstances
+from benchmarks.markdown import circumstances, show
 from benchmarks.other_servers.report import Measurements, document, save_plot, summary
 from benchmarks.other_servers.servers import OTHER_SERVERS, MeasuredServer, OtherServer, measured_server, references
 from benchmarks.rest import Script
@@ -85,13 +85,13 @@ def measure(others: Sequence[OtherServer], options: argparse.Namespace) -> None:
         comparison = Comparison(kinds, options.seconds)
         for number in range(options.rounds):
             for each in [each for each in servers if each.title not in absent]:
-                print(f"\rround {number + 1} of {options.rounds}: {each.title:30}", end="", file=sys.stderr, flush=True)
+                show(f"round {number + 1} of {options.rounds}: {each.title}")
                 try:
                     comparison.run(each, measured.setdefault(each.title, Measurements()))
                 except LoadTestError as error:
                     absent[each.title] = str(error)
                     measured.pop(each.title)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    show("")
     print("\n\n".join(summary(measured, absent)))
     if options.json:
         options.json.write_text(document(measured, absent, about))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 
 from benchmarks import ARTIFACT, answers, rest, rpc
 from benchmarks.baselines.competent import Competent
-from benchmarks.markdown import circumstances
+from benchmarks.markdown import circumstances, show
 from benchmarks.rest import Load, Script
 from benchmarks.serving.cases import (
     ALONE,
@@ -91,7 +90,7 @@ def main() -> None:
 
         def measure(cases: Iterable[Case], which: str) -> None:
             for case in [case for case in cases if case.server in servers]:
-                print(f"\r{which}: {', '.join(map(str, case)):60}", end="", file=sys.stderr, flush=True)
+                show(f"{which}: {', '.join(map(str, case))}")
                 measured.loads[case].append(generator.run(servers[case.server], case))
 
         for number in range(options.rounds):
@@ -103,7 +102,7 @@ def main() -> None:
                 measure_stages(measured.stages[kind], classifiers, each, options.workers)
             measure(MANY_AND_GRPC, which)
         measured.memory = servers[SERVICE].pss_megabytes()
-    print("\r" + " " * 90 + "\r", end="", file=sys.stderr)
+    show("")
     print("\n\n".join(tables(measured)))
     if options.plot:
         save_plot(measured, options.plot)

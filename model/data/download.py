@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ _LOCAL_COPY = "pass --data with a local copy"
 def fetch(
     url: str = ACL_IMDB_URL, md5: str = ACL_IMDB_MD5, *, cache: Path | None = None, timeout: float = 30.0
 ) -> Path:
-    """Return the path of a file, downloaded with a progress bar unless the cache contains it with this MD5.
+    """Return the path of a file, downloaded unless the cache contains it with this MD5. A terminal shows the progress.
 
     `timeout` is the number of seconds to wait for data. Raises `DataError` and leaves no incomplete file behind.
     """
@@ -30,7 +31,7 @@ def fetch(
     target = folder / url.rpartition("/")[2]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _socket_timeout(timeout):
+        with _socket_timeout(timeout), _quiet_without_terminal():
             keras.utils.get_file(
                 target.name, url, file_hash=md5, hash_algorithm="md5", cache_dir=folder, cache_subdir=""
             )
@@ -51,6 +52,19 @@ def default_cache() -> Path:
     except RuntimeError as error:
         raise DataError(f"no folder for downloads ({error}); set XDG_CACHE_HOME, or {_LOCAL_COPY}") from None
     return base / "sentiment-conv1d"
+
+
+@contextmanager
+def _quiet_without_terminal() -> Iterator[None]:
+    """Keep Keras from drawing a progress bar into a file, where each of its states would be a line."""
+    if sys.stdout is not None and sys.stdout.isatty() and sys.stderr.isatty():
+        yield
+        return
+    keras.config.disable_interactive_logging()
+    try:
+        yield
+    finally:
+        keras.config.enable_interactive_logging()
 
 
 @contextmanager

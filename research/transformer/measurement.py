@@ -48,7 +48,9 @@ def probabilities(predict: Predict, reviews: Sequence[str]) -> npt.NDArray[np.fl
     """Return the probabilities of all reviews, which are classified in batches of similar length: [reviews, labels]."""
     order = np.argsort([len(review) for review in reviews])
     batches = [order[start : start + _BATCH] for start in range(0, len(order), _BATCH)]
-    result = np.concatenate([predict([reviews[index] for index in batch]) for batch in tqdm(batches, mininterval=10)])
+    result = np.concatenate(
+        [predict([reviews[index] for index in batch]) for batch in tqdm(batches, mininterval=10, disable=None)]
+    )
     return result[np.argsort(order)]
 
 

@@ -99,7 +99,7 @@ def fit(
     checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, step=step)
     checkpoints = tf.train.CheckpointManager(checkpoint, folder, max_to_keep=1)
     checkpoints.restore_or_initialize()
-    for number in (progress := trange(int(step.numpy()), len(course.batches), mininterval=10)):
+    for number in (progress := trange(int(step.numpy()), len(course.batches), mininterval=10, disable=None)):
         length, chosen = course.batches[number]
         ids = pad([shorten(rows[row], length) for row in chosen], multiple=16)
         loss = model.train_on_batch(ids, targets[chosen])
