@@ -114,6 +114,7 @@ def measure(answer: Answer, basis: Basis) -> Iterator[tuple[str, str]]:
 def _opinions(answers: Answers, basis: Basis) -> Iterator[tuple[str, str]]:
     rows = basis.opinions
     right, lost = answers.positive == (rows.labels == 1), answers.said == NEUTRAL
+    named = answers.said == np.where(rows.labels == 1, POSITIVE, NEGATIVE)
     names = [str(name) for name in np.unique(rows.domains) if name != IMDB]
     shares = {name: float(lost[rows.domains == name].mean()) for name in names}
 
@@ -124,6 +125,10 @@ def _opinions(answers: Answers, basis: Basis) -> Iterator[tuple[str, str]]:
     yield "trained", mean([name for name in names if name in basis.trained])
     yield "never trained", mean([name for name in names if name not in basis.trained])
     yield "IMDB", mean([IMDB])
+    of_domains = rows.domains != IMDB
+    yield f"opinions right with three labels ({of_domains.sum()})", f"{named[of_domains].mean():.3f}"
+    if answers.confident is not None:
+        yield from _by_confidence("opinions", named[of_domains], answers.confident[of_domains])
     yield "opinions answered neutral, mean of the domains", f"{np.mean(list(shares.values())):.3f}"
     yield "IMDB, answered neutral", f"{lost[rows.domains == IMDB].mean():.3f}"
     yield "sentences of films, answered neutral", f"{shares.get('movie-sentences', 0):.3f}"
@@ -156,10 +161,13 @@ def _hard(answers: Answers, texts: Texts) -> Iterator[tuple[str, str]]:
         own = texts.labels == label
         yield f"hard texts right, {label} ({own.sum()})", f"{right[own].mean():.3f}"
     if answers.confident is not None:
-        sure = answers.confident
-        yield "hard texts, share confident", f"{sure.mean():.3f}"
-        yield "hard texts, right among them", f"{right[sure].mean():.3f}" if sure.any() else ""
-        yield "hard texts, right among the others", f"{right[~sure].mean():.3f}"
+        yield from _by_confidence("hard texts", right, answers.confident)
+
+
+def _by_confidence(name: str, right: npt.NDArray[np.bool_], sure: npt.NDArray[np.bool_]) -> Iterator[tuple[str, str]]:
+    yield f"{name}, share confident", f"{sure.mean():.3f}"
+    for others, own in (("them", sure), ("the others", ~sure)):
+        yield f"{name}, right among {others}", f"{right[own].mean():.3f}" if own.any() else ""
 
 
 def _model(name: str) -> Answer:

@@ -102,7 +102,13 @@ def summary(kinds: Mapping[str, Sequence[str]], rounds: int, folder: Path) -> It
         accuracies = (f"{model.domains:.3f}", f"{model.films:.3f}")
         rows.append([model.title, *rates, number(memory), number(start), number(weights), *accuracies])
     rates = (f"texts/s, {kind}" for kind in kinds)
-    columns = ("memory MB", "s to the first answer", "weights MB", "accuracy, 36 domains", "accuracy, films")
+    columns = (
+        "memory MB",
+        "s to the first answer",
+        "weights MB",
+        "accuracy, 36 domains, positive against negative",
+        "accuracy, films, positive against negative",
+    )
     yield table(["one core, in process", *rates, *columns], rows)
     if reason:
         yield reason

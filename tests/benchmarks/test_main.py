@@ -17,7 +17,8 @@ from tests.processes import PROJECT, run
         (
             "transformer",
             "| one core, in process | texts/s, whole | texts/s, 20 words | memory MB | s to the first answer "
-            "| weights MB | accuracy, 36 domains | accuracy, films |",
+            "| weights MB | accuracy, 36 domains, positive against negative "
+            "| accuracy, films, positive against negative |",
         ),
         ("serving.cold_start", "| models | s to the first answer | processor s | MiB |"),
         (

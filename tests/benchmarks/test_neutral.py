@@ -28,7 +28,7 @@ def texts(*rows: tuple[str, str, str]) -> Texts:
 def test_report() -> None:
     """Opinions are compared without `neutral`, and everything that the model says of neutral and hard texts counts."""
     opinions = Rows(
-        ["bad", "so", "so", "good", "good", "bad"],
+        ["surely bad", "so", "so", "good", "surely good", "bad"],
         [0, 0, 1, 1, 0, 0],
         ["movie-sentences", "movie-sentences", "movie-sentences", "phones", "phones", "imdb"],
     )
@@ -43,6 +43,10 @@ def test_report() -> None:
     lines = report({"a": answer, "b": two_labels}, Basis(opinions, {"phones"}, neutral, hard)).splitlines()
     found = {cells[1]: cells[2:-1] for cells in ([cell.strip() for cell in line.split("|")] for line in lines[2:])}
     assert found["positive against negative, mean of the domains"] == ["0.583", "0.417"]
+    assert found["opinions right with three labels (5)"] == ["0.400", "0.400"]
+    assert found["opinions, share confident"] == ["0.400", ""]
+    assert found["opinions, right among them"] == ["0.500", ""]
+    assert found["opinions, right among the others"] == ["0.333", ""]
     assert found["trained"] == ["0.500", "0.500"]
     assert found["never trained"] == ["0.667", "0.333"]
     assert found["IMDB"] == ["1.000", "0.000"]
