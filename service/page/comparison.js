@@ -24,7 +24,7 @@ export function showComparison(first, second, target) {
   byId("differences-title").textContent = describeDifferences(differences, target);
   byId("differences").hidden = !differences.length;
   fillTable(byId("differences"), ["word", nameOf(first.prediction), nameOf(second.prediction), "difference"],
-    differences.map(({ text, shares, difference }) => [text, ...shares.map(shown), signed(difference)]), [1, 2, 3]);
+    differences.map(({ text, shares, difference }) => [text, ...shares.map(shown), signed(difference, 2)]), [1, 2, 3]);
 }
 
 /** Show why there is no comparison. Calls `again` to request it again. */
@@ -69,6 +69,6 @@ function differencesOf(first, second) {
     .slice(0, WORDS);
 }
 
-const shown = (share) => (share === undefined ? "not read" : signed(share));
+const shown = (share) => (share === undefined ? "not read" : signed(share, 2));
 
 const nameOf = ({ model }) => `${model.name}, version ${model.version}`;

@@ -1,6 +1,7 @@
 // The last step of "How it works": from the pooled values of the filters to a probability.
 
-import { byId, draw, fillTable, make, sizes, sub, sup } from "./dom.js";
+import { fillSoftmax } from "./balance.js";
+import { byId, draw, make, sizes, sub, sup } from "./dom.js";
 import { count, percent, plain, signed } from "./format.js";
 import { bars, css, keepDrawn } from "./heat.js";
 
@@ -41,10 +42,8 @@ export function showDecision(shown) {
     exact.push(make("p", { class: "big" }, `${percent(probability)} ${shown.target}`));
     byId("decide-formula").replaceChildren("p = 1 / (1 + e", sup("\u2212logit"), ") = 1 / (1 + e", sup(plain(-logit)), `) = ${probability.toFixed(6)}`, units);
   } else {
-    const table = make("table");
-    const total = last.values.reduce((all, value) => all + Math.exp(value), 0);
-    fillTable(table, ["label", "logit", "e to the logit", "probability"], shown.labels.map((each, index) => [
-      each === label ? `${each} (explained)` : each, signed(last.values[index]), Math.exp(last.values[index]).toPrecision(5), percent(Math.exp(last.values[index]) / total)]), [1, 2, 3]);
+    const table = make("table", { class: "softmax" });
+    fillSoftmax(table, shown.labels.map((each, index) => [each === label ? `${each} (explained)` : each, last.values[index]]));
     exact.push(table);
     byId("decide-formula").replaceChildren("p", sub("i"), " = e", sup("logit i"), " / \u03a3", sub("j"), " e", sup("logit j"), units);
   }

@@ -1,10 +1,11 @@
 // The page: sends the typed text to the service and shows the answers.
 
+import { balanceOf, balanceOfContrast, showOutcome } from "./balance.js";
 import { followModel, showRows, startBatch } from "./batch.js";
 import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
 import { openModel, showModels } from "./model.js";
-import { choose, chosen, chosenComparison, chosenReading, chosenVersion, offerLabels, offerModels, readAnswering } from "./picker.js";
+import { choose, choosesContrast, chosen, chosenComparison, chosenReading, chosenVersion, offerLabels, offerModels, readAnswering } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
 import { describePrediction, knowsAny, showExplanation, showFilters, showNoPrediction, showPrediction, showSentences } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
@@ -53,7 +54,7 @@ function ask(milliseconds = TYPING) {
     const model = modelOf(prediction);
     const { tokenizer } = model;
     offerThreshold(model);
-    offerLabels(explanation ? model : null);
+    offerLabels(explanation ? model : null, explanation?.contrast);
     showVerdict();
     openModel(model);
     compare();
@@ -61,7 +62,9 @@ function ask(milliseconds = TYPING) {
     offerReading();
     if (explanation) {
       const { text } = request;
-      showExplanation(text, explanation, explained(explanation), tokenizer, watchWord);
+      const target = explained(explanation);
+      showExplanation(text, explanation, choosesContrast() ? balanceOfContrast(explanation) : balanceOf(explanation, target), tokenizer, watchWord);
+      showOutcome(explanation, target, model.activation === "softmax");
       showFilters(text, explanation, (choice) => { readAnswer(); watch(choice); goToSlide(); });
     }
     inspectSoon(SETTLED);
@@ -80,9 +83,9 @@ function forget() {
 
 function showVerdict() {
   const { request, prediction, explanation } = latest;
-  const { tokenizer } = modelOf(prediction);
-  showPrediction(prediction, tokenizer, explanation);
-  if (explanation) showSentences(explanation, explained(explanation));
+  const model = modelOf(prediction);
+  showPrediction(prediction, model, explanation);
+  if (explanation) showSentences(explanation, explained(explanation), model);
   const said = describe(latest);
   byId("reads-text").textContent = request.text;
   showReadingLabel();
@@ -249,7 +252,7 @@ function watch({ width, index }) {
   inspect();
 }
 
-const describe = ({ prediction, explanation }) => describePrediction(prediction, modelOf(prediction).tokenizer, explanation);
+const describe = ({ prediction, explanation }) => describePrediction(prediction, modelOf(prediction), explanation);
 
 function announce(message) {
   clearTimeout(spoken);
@@ -360,7 +363,7 @@ byId("sentences").open = !matchMedia("(max-width: 46rem)").matches; // a phone s
 startThreshold(() => { showVerdict(); showRows(); });
 startBatch({
   request: chosenVersion,
-  read: (prediction) => ({ ...decide(prediction), known: knowsAny(prediction, modelOf(prediction).tokenizer) }),
+  read: (prediction) => ({ ...decide(prediction, modelOf(prediction)), known: knowsAny(prediction, modelOf(prediction).tokenizer) }),
   note: () => (thresholdMoved() ? "The labels follow the threshold that is set under Try it." : ""),
   trouble: (trouble, again) => showTrouble(trouble, () => { hideTrouble(); again(); }),
   rows: {

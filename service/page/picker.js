@@ -4,6 +4,10 @@
 import { byId, fillSelect } from "./dom.js";
 import { hasOneOutput } from "./threshold.js";
 
+// What to explain: the contrast of two labels, or a label, whose name follows.
+const CONTRAST = "contrast";
+const LABEL = "label:";
+
 const AUTOMATIC = ""; // the default model of the service, the predicted label, no comparison, or the model that answers
 
 const CLASSIC = "imdb-cnn"; // the network that "How it works" begins with, if it is loaded
@@ -29,19 +33,23 @@ export function offerModels(loaded, { onChoice, onCompare, onRead }) {
   byId("reads-choice").onchange = onRead;
 }
 
-/** Offer the labels of the model that answered, if each label has its own logit. */
-export function offerLabels(model) {
+/** Offer the labels of the model that answered, if each label has its own logit, and the contrast of its explanation. */
+export function offerLabels(model, contrast) {
   const labels = model && !hasOneOutput(model) ? model.labels : [];
-  fill("label-choice", "predicted label", labels.map((label) => [label, label]));
+  const options = labels.map((label) => [LABEL + label, label]);
+  fill("label-choice", "predicted label", contrast ? [...options, [CONTRAST, `${contrast.label} against ${contrast.against}`]] : options);
   byId("label-field").hidden = !labels.length;
   byId("picker").hidden = byId("model-field").hidden && byId("label-field").hidden;
 }
 
 /** The fields of a request for a text; only explanations take a label. */
 export function chosen() {
-  const label = byId("label-choice").value;
-  return { ...chosenVersion(), ...(label ? { label } : {}) };
+  const choice = byId("label-choice").value;
+  return { ...chosenVersion(), ...(choice.startsWith(LABEL) ? { label: choice.slice(LABEL.length) } : {}) };
 }
+
+/** Whether the contrast of an explanation is chosen, in place of the logit of a label. */
+export const choosesContrast = () => byId("label-choice").value === CONTRAST;
 
 /** The fields of a request that name the chosen model and version; none for the default model. */
 export function chosenVersion() {

@@ -1,11 +1,10 @@
-// "Try it": the prediction, the words with their shares, and their sum.
+// "Try it": the prediction, the words with their shares, the sentences, and the strongest filters.
 
+import { showEquation } from "./balance.js";
 import { byId, fillTable, isolate, make, meter } from "./dom.js";
 import { count, percent, plain, several, side, signed } from "./format.js";
 import { decide } from "./threshold.js";
-import { showContrast, showWords } from "./words.js";
-
-const NOT_CONFIDENT = "The model is not sure about this text.";
+import { showWords } from "./words.js";
 
 /** The ids of a prediction that stand for words. */
 const wordCount = (prediction, tokenizer) => prediction.tokens - (tokenizer.start_id === null ? 0 : 1);
@@ -16,11 +15,17 @@ export function knowsAny(prediction, tokenizer, explanation = null) {
 }
 
 /** Say what the model decides about a text in a few words. */
-export function describePrediction(prediction, tokenizer, explanation) {
-  if (!knowsAny(prediction, tokenizer, explanation)) return noVerdict(prediction, tokenizer);
-  const { label, score, confident, likeliest } = decide(prediction);
+export function describePrediction(prediction, model, explanation) {
+  if (!knowsAny(prediction, model.tokenizer, explanation)) return noVerdict(prediction, model.tokenizer);
+  const { label, score, likeliest, ...decision } = decide(prediction, model);
   if (likeliest) return label;
-  return `${label}, ${percent(score)}${confident === false ? `. ${NOT_CONFIDENT}` : ""}`;
+  return [`${label}, ${percent(score)}`, describeDoubt(decision)].filter(Boolean).join(". ");
+}
+
+/** Say that a model is not confident of a decision, and why. */
+function describeDoubt({ confident, doubts }) {
+  if (confident !== false) return "";
+  return doubts.length ? `Not confident: ${doubts.join(", and ")}.` : "Not confident.";
 }
 
 function noVerdict(prediction, tokenizer) {
@@ -28,13 +33,14 @@ function noVerdict(prediction, tokenizer) {
 }
 
 /** Show the label, the probabilities and the counts. Without a known word, the label is no verdict. */
-export function showPrediction(prediction, tokenizer, explanation) {
-  const { label, score, confident, unsure, likeliest } = decide(prediction);
+export function showPrediction(prediction, model, explanation) {
+  const { tokenizer } = model;
+  const { label, score, likeliest, ...decision } = decide(prediction, model);
   const known = knowsAny(prediction, tokenizer, explanation);
   byId("verdict").classList.toggle("unknowing", !known);
   byId("label").textContent = known ? label : noVerdict(prediction, tokenizer);
   byId("label-note").textContent = known
-    ? [likeliest ? `The most probable label is ${likeliest}, ${percent(score)}.` : "", unsure ? `The most probable label is ${unsure}.` : "", confident === false ? NOT_CONFIDENT : ""].filter(Boolean).join(" ")
+    ? (likeliest ? `The most probable label is ${likeliest}, ${percent(score)}.` : describeDoubt(decision))
     : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
   byId("label-note").hidden = !byId("label-note").textContent;
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
@@ -55,41 +61,26 @@ export function showNoPrediction() {
   for (const id of ["answered-by", "counts"]) byId(id).textContent = "";
 }
 
-/** Show what the words of a text add to the logit of `target`. Calls `onWatch(index)` to see a filter read a word. */
-export function showExplanation(text, explanation, target, tokenizer, onWatch) {
-  const unread = explanation.prediction.truncated ? wordCount(explanation.prediction, tokenizer) - explanation.words.length : 0;
-  const { words, contrast } = explanation;
-  const versus = contrast && `${contrast.label} against ${contrast.against}`;
-  showWords(text, explanation, target, tokenizer, unread, onWatch);
-  showSum("sum", words.map(({ share }) => share), explanation, explanation.logit, `logit of ${target}`, tokenizer);
-  byId("contrast").hidden = !contrast || !words.length;
-  if (contrast) {
-    showContrast(text, explanation, unread);
-    showSum("contrast-sum", contrast.shares, contrast, contrast.log_odds, `log-odds of ${versus}`, tokenizer);
-  }
-  fillTable(byId("words-table"), ["word", "id", `share of the logit of ${target}`, ...(contrast ? [`of the log-odds of ${versus}`] : [])],
-    words.map((word, index) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(word.share), ...(contrast ? [signed(contrast.shares[index])] : [])]), [1, 2, 3]);
+/** Show what the words of a text add to a balance. Calls `onWatch(index)` to see a filter read a word. */
+export function showExplanation(text, explanation, balance, tokenizer, onWatch) {
+  const { words, prediction } = explanation;
+  const unread = prediction.truncated ? wordCount(prediction, tokenizer) - words.length : 0;
+  showWords(text, explanation, balance, tokenizer, unread, onWatch);
+  showEquation(balance, tokenizer);
+  fillTable(byId("words-table"), ["word", "id", `share of the ${balance.name}`],
+    words.map((word, index) => [word.text, word.known ? count(word.id) : `${word.id} (unknown)`, signed(balance.shares[index], 2)]), [1, 2]);
 }
 
 /** List the sentences of a text, if it has several, with what each adds to the logit of `target` and its own label. */
-export function showSentences({ sentences = [], decided_by: decidedBy, label }, target) {
+export function showSentences({ sentences = [], decided_by: decidedBy, label }, target, model) {
   byId("sentences").hidden = sentences.length < 2;
   byId("sentences-note").textContent = `Its part of the logit of ${target}, and what the model says about the sentence alone.`;
   byId("sentences-list").replaceChildren(...sentences.map((sentence, index) => {
-    const own = decide(sentence);
+    const own = decide(sentence, model);
     const said = `alone ${own.label}${own.likeliest ? "" : `, ${percent(own.score)}`}${index === decidedBy ? ` \u00b7 adds most to ${label}` : ""}`;
     return make("li", index === decidedBy ? { class: "deciding" } : {}, isolate(sentence.text), " ",
-      make("b", { class: side(sentence.share) }, signed(sentence.share)), " ", make("span", { class: "small" }, said));
+      make("b", { class: side(sentence.share) }, signed(sentence.share, 2)), " ", make("span", { class: "small" }, said));
   }));
-}
-
-/** Show the parts of a logit, or of a difference of two, and their `total`. */
-function showSum(id, shares, { padding, bias }, total, name, tokenizer) {
-  const sum = shares.reduce((all, share) => all + share, 0);
-  const box = (number, name) => make("div", {}, make("b", { class: side(number) }, signed(number)), make("span", {}, name));
-  byId(id).replaceChildren(
-    box(sum, "all words"), make("i", {}, "+"), box(padding, tokenizer.start_id === null ? "padding" : "padding and start"), make("i", {}, "+"),
-    box(bias, "constant"), make("i", {}, "="), box(total, name));
 }
 
 /** Show the strongest filters with the words beneath them. Calls `onWatch(filter)` to show one as it slides. */

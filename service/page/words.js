@@ -4,7 +4,7 @@
 // written from right to left in the wrong order.
 
 import { byId, make } from "./dom.js";
-import { count, plain, several, side, signed } from "./format.js";
+import { count, several, side, signed } from "./format.js";
 
 const FULL_SHARE = 1; // the least share of a logit that gets the full colour: a text whose words all say little stays pale
 const UNREAD = 400; // characters shown of the part that the model did not read
@@ -12,18 +12,21 @@ const LEAVING = 250; // milliseconds until the card closes after the mouse has l
 const GAP = 6; // CSS pixels between the word and the card
 
 let words = []; // the elements
-let shown = null; // what they show: the explanation, its target, and what to do with a word
+let shown = null; // what they show: the explanation, the balance of its words, and what to do with a word
 let kept = null; // the word whose card stays open without the mouse
 let leaving = 0;
 
-/** Show a text. `unread` is the number of words that the model did not read. Calls `onWatch(index)` to see a filter read a word. */
-export function showWords(text, explanation, target, tokenizer, unread, onWatch) {
+/**
+ * Show a text, coloured by a balance of `balance.js`. `unread` is the number of words that the model did not read. Calls
+ * `onWatch(index)` to see a filter read a word.
+ */
+export function showWords(text, explanation, balance, tokenizer, unread, onWatch) {
   closeCard();
-  shown = { explanation, target, onWatch };
+  shown = { explanation, balance, onWatch };
   const { slice, start, end } = extentOf(text, explanation.words);
   const keepsFirst = tokenizer.truncation_side === "right";
-  words = colour(explanation.words, explanation.words.map(({ share }) => share), ({ text: word, known, share }, index) => ({
-    role: "button", tabindex: index ? -1 : 0, "aria-label": `${word}${known ? "" : ", unknown"}: ${plain(share)}`,
+  words = colour(explanation.words, balance.shares, ({ text: word, known }, index) => ({
+    role: "button", tabindex: index ? -1 : 0, "aria-label": `${word}${known ? "" : ", unknown"}, ${effectOf(index)}`,
   }));
   const before = unread > 0 && !keepsFirst
     ? [...notRead(unread, (start > UNREAD ? "\u2026 " : "") + slice(Math.max(0, start - UNREAD), start).trim()), " "]
@@ -33,21 +36,17 @@ export function showWords(text, explanation, target, tokenizer, unread, onWatch)
     : [slice(end)];
   const parts = [...before, ...spaced(slice, explanation.words, words), ...behind];
   byId("words").replaceChildren(...(words.length ? parts : [`The text has no words. The model reads only ${tokenizer.start_id === null ? "padding" : "the start id"}.`]));
-  byId("legend-for").textContent = `for ${target}`;
-  byId("legend-against").textContent = `against ${target}`;
+  byId("legend-for").textContent = balance.rising;
+  byId("legend-against").textContent = balance.falling;
   byId("legend-unknown").hidden = explanation.words.every(({ known }) => known);
   byId("legend-unread").hidden = unread <= 0;
   byId("words-help").hidden = !words.length;
 }
 
-/** Show the words with their shares of the contrast, and the rest of the text if the model read all of it. */
-export function showContrast(text, { words: read, contrast: { label, against, shares } }, unread) {
-  const { slice, start, end } = extentOf(text, read);
-  const elements = colour(read, shares, (_, index) => ({ title: signed(shares[index]) }));
-  byId("contrast-title").textContent = `What each word adds for ${label} against ${against}`;
-  byId("contrast-for").textContent = `for ${label}`;
-  byId("contrast-against").textContent = `for ${against}`;
-  byId("contrast-words").replaceChildren(unread > 0 ? "" : slice(0, start), ...spaced(slice, read, elements), unread > 0 ? "" : slice(end));
+/** What a word adds, with two decimals, and what that speaks for. */
+function effectOf(index) {
+  const { shares, rising, falling } = shown.balance;
+  return `${signed(shares[index], 2)} ${shares[index] < 0 ? falling : rising}`;
 }
 
 /** Where the words that the model read start and end in a text, and a function that cuts it. Offsets count code points, and JavaScript's strings count UTF-16 units. */
@@ -154,8 +153,8 @@ function openCard(element) {
   for (const each of words) each.classList.toggle("current", each === element);
   byId("card").dataset.index = index;
   byId("card-word").textContent = word.text;
-  byId("card-share").className = side(word.share);
-  byId("card-share").textContent = `${signed(word.share)} ${side(word.share)} ${shown.target}`;
+  byId("card-share").className = side(shown.balance.shares[index]);
+  byId("card-share").textContent = effectOf(index);
   byId("card-known").textContent = word.known ? `Known, id ${count(word.id)}.` : "Unknown. All unknown words have the same id.";
   byId("card-filters").textContent = filters.length
     ? `In the best match of ${filters.length > 1 ? "the filters" : "the filter"} ${filters.join(", ")}.`

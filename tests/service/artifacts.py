@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sentiment_conv1d.artifact.artifact import Artifact, publish
+from sentiment_conv1d.artifact.artifact import Artifact, publish, read_artifact
+from sentiment_conv1d.artifact.decision import DecisionRule
+from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
 from sentiment_conv1d.artifact.tokenizer import WordTokenizer
 from sentiment_conv1d.artifact.tokenizer.document import RESERVED_WORDS
 from tests.processes import MODEL_REPOSITORY
@@ -154,3 +156,12 @@ def shipped_copy(repository: Path) -> Path:
     copy = repository / "imdb-cnn" / "1"
     shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", copy)
     return copy
+
+
+def publish_limits(repository: Path, name: str, confident_from: Mapping[str, float | None]) -> None:
+    """Publish the classic shipped model under another name, with these limits of its labels."""
+    shipped = MODEL_REPOSITORY / "imdb-cnn" / "1"
+    folder = shutil.copytree(shipped, repository / name / "1")
+    changed = {"name": name, "decision": DecisionRule(confident_from=confident_from)}
+    manifest = read_artifact(shipped).manifest.model_copy(update=changed)
+    (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,12 @@ import grpc
 import pytest
 from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
-from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
-from sentiment_conv1d.artifact.decision import DecisionRule
-from sentiment_conv1d.artifact.manifest import MANIFEST_FILE
+from sentiment_conv1d.artifact.artifact import Artifact
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.stubs import SentimentStub
 from tests.processes import MODEL_REPOSITORY, ServerProcess
-from tests.service.artifacts import THRESHOLDS, publish_table
+from tests.service.artifacts import THRESHOLDS, publish_limits, publish_table
 from tests.service.grpc.channels import connect
 
 
@@ -102,10 +99,7 @@ def doubtful_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("doubtful")
     limits: dict[str, dict[str, float | None]] = {"imdb-cnn": {"negative": None, "positive": 0.9}, "unmeasured": {}}
     for name, confident_from in limits.items():
-        folder = shutil.copytree(MODEL_REPOSITORY / "imdb-cnn" / "1", repository / name / "1")
-        changed = {"name": name, "decision": DecisionRule(confident_from=confident_from)}
-        manifest = read_artifact(MODEL_REPOSITORY / "imdb-cnn" / "1").manifest.model_copy(update=changed)
-        (folder / MANIFEST_FILE).write_bytes(manifest.to_bytes())
+        publish_limits(repository, name, confident_from)
     return repository
 
 

@@ -219,7 +219,9 @@ def test_tints_agree_with_the_explanation(open_page: Open, server: ServerProcess
         strengths.append((abs(word["share"]), alpha))
         assert alpha == pytest.approx(0.52 * abs(word["share"]) / largest, abs=0.005)
         label = (button.get_attribute("aria-label") or "").replace("\u2212", "-")
-        assert label.endswith(f": {word['share']:.4f}")
+        unknown = "" if word["known"] else ", unknown"
+        side = "against" if word["share"] < 0 else "for"
+        assert label == f"{word['text']}{unknown}, {word['share']:+.2f} {side} positive"
     assert sorted(strengths) == sorted(strengths, key=lambda pair: pair[1])
     assert page.locator("#words").inner_text() == text
     boxes = [float(number.replace("\u2212", "-")) for number in page.locator("#sum b").all_inner_texts()]
@@ -242,37 +244,6 @@ def test_small_shares_are_pale(open_page: Open, server: ServerProcess) -> None:
     assert tint(page.locator("#words .word")) == pytest.approx(0.52 * abs(word["share"]), abs=0.005)
 
 
-def test_contrast(open_page: Open, opinions: ServerProcess) -> None:
-    """A model with the labels negative, neutral and positive colours the words for positive against negative too."""
-    page = open_page(opinions).page
-    text = "praise question, nothing!"
-    type_text(page, text)
-    answer = api(opinions, "explain", text=text)
-    contrast = answer["contrast"]
-    expect(page.locator("#label")).to_have_text(answer["prediction"]["label"])
-    expect(page.locator("#legend-for")).to_have_text(f"for {answer['label']}")
-    expect(page.locator("#contrast-title")).to_have_text("What each word adds for positive against negative")
-    assert page.locator("#contrast-words").inner_text() == text
-    largest = max(1, *map(abs, contrast["shares"]))
-    words = page.locator("#contrast-words .word")
-    expect(words).to_have_count(len(contrast["shares"]))
-    for word, share in zip(words.all(), contrast["shares"], strict=True):
-        assert tint(word) == pytest.approx(0.52 * abs(share) / largest, abs=0.005)
-        assert ("against" in (word.get_attribute("class") or "").split()) == (share < 0)
-    boxes = [float(number.replace("\u2212", "-")) for number in page.locator("#contrast-sum b").all_inner_texts()]
-    expected = [sum(contrast["shares"]), *(contrast[name] for name in ("padding", "bias", "log_odds"))]
-    assert boxes == pytest.approx(expected, abs=1e-4)
-    page.get_by_text("All words as a table").click()
-    cells = page.locator("#words-table td:last-child").all_inner_texts()
-    assert [float(cell.replace("\u2212", "-")) for cell in cells] == pytest.approx(contrast["shares"], abs=1e-4)
-    accessible(page)
-
-
-def test_no_contrast(open_page: Open) -> None:
-    """A model with other labels explains one logit only."""
-    expect(open_page().page.locator("#contrast")).to_be_hidden()
-
-
 def test_sentences_agree_with_the_explanation(open_page: Open, server: ServerProcess) -> None:
     """Several sentences are listed with their shares and labels, and the one that decided is marked."""
     page = open_page().page
@@ -283,7 +254,7 @@ def test_sentences_agree_with_the_explanation(open_page: Open, server: ServerPro
     expect(items).to_have_count(3)
     for index, (item, each) in enumerate(zip(items.all(), answer["sentences"], strict=True)):
         assert item.locator("bdi").inner_text() == each["text"]
-        assert float(item.locator("b").inner_text().replace("\u2212", "-")) == pytest.approx(each["share"], abs=1e-4)
+        assert item.locator("b").inner_text().replace("\u2212", "-") == f"{each['share']:+.2f}"
         assert f"alone {each['label']}, " in item.inner_text()
         decides = index == answer["decided_by"]
         assert (f"adds most to {answer['label']}" in item.inner_text()) is decides

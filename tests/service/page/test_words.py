@@ -17,7 +17,7 @@ THIS, FILM, GREAT = "\u05d6\u05d4", "\u05e1\u05e8\u05d8", "\u05e0\u05d4\u05d3\u0
 
 
 def share(number: float) -> str:
-    return f"{number:+.4f}".replace("-", "\u2212")
+    return f"{number:+.2f}".replace("-", "\u2212")
 
 
 def left(page: Page, word: str) -> float:
