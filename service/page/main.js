@@ -7,6 +7,7 @@ import { byId, make } from "./dom.js";
 import { openModel, showModels } from "./model.js";
 import { choose, choosesContrast, chosen, chosenComparison, chosenReading, chosenVersion, offerLabels, offerModels, readAnswering } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
+import { keepText, newestText, startRecent } from "./recent.js";
 import { describePrediction, knowsAny, showExplanation, showFilters, showNoPrediction, showPrediction, showSentences } from "./review.js";
 import { get, hasKey, Newest, post, rememberKey } from "./service.js";
 import { asCurl, asPython, copy, linkTo, sharedIn } from "./share.js";
@@ -31,6 +32,7 @@ let nearReading = false;
 let spoken = 0; // the timers of an announcement and of another try
 let waiting = 0;
 let offered = []; // the samples on the page
+let unkept = null; // a text that is not kept: a sample that the page chose, or what the reader forgot
 let shared = null; // what a link contains, until the models are known
 let awaited = null; // the word that a filter shall read as soon as all intermediate values are there
 
@@ -147,6 +149,7 @@ function placeFilter() {
 
 /** The explanation, or only the prediction if the model has no explanation. */
 async function explain(request, signal) {
+  if (request.text !== unkept) keepText(request.text);
   if (!models) await listModels(signal);
   const answer = await answerTo({ ...request, sentences: true }, signal).catch((error) => {
     if (!error.message.includes(" sentences: ")) throw error;
@@ -275,7 +278,7 @@ function hideTrouble() {
   byId("trouble").hidden = true;
 }
 
-/** Learn which model answers, and begin with the text of a link or with a sample of this model. */
+/** Learn which model answers, and begin with the text of a link, with the last text, or with a sample of this model. */
 function begin() {
   explaining.run(0, async (signal) => {
     await listModels(signal);
@@ -283,7 +286,7 @@ function begin() {
   }, (prediction) => {
     if (shared) return takeShared();
     offerSamples(modelOf(prediction));
-    if (!byId("text").value) byId("text").value = offered[0]?.text ?? "";
+    if (!byId("text").value) showSample();
     return ask(0);
   }, (trouble) => showTrouble(trouble, begin));
 }
@@ -304,6 +307,7 @@ function takeShared() {
 /** Classify a text with a model, or with the default one if the model is not loaded. */
 function tryWith(model, text) {
   byId("text").value = text;
+  unkept = null;
   const found = !model.name || choose(model);
   if (model.name && found) readAnswering();
   byId("shared-note").hidden = found;
@@ -321,12 +325,24 @@ function offerSamples(model) {
   offered = samples;
   byId("samples").replaceChildren(...samples.map(({ name, label, text }) => {
     const button = make("button", { type: "button", title: text.slice(0, 100) }, name ?? label);
-    button.addEventListener("click", () => { field.value = text; changed(0); });
+    button.addEventListener("click", () => read(text));
     return button;
   }));
   if (!stale || samples.some(({ text }) => text === field.value)) return;
-  field.value = samples[0]?.text ?? "";
+  showSample();
   ask(0);
+}
+
+/** Show the first sample in place of a text of the reader. */
+function showSample() {
+  byId("text").value = unkept = offered[0]?.text ?? "";
+}
+
+/** Show a text that the reader chose. */
+function read(text) {
+  byId("text").value = text;
+  unkept = null;
+  changed(0);
 }
 
 /** Ask for the text that the reader changed. The address does not claim the text of a link any more. */
@@ -343,7 +359,10 @@ byId("key-form").addEventListener("submit", (event) => {
   if (latest) ask(0); else begin();
 });
 
-byId("text").addEventListener("input", () => changed());
+byId("text").addEventListener("input", () => {
+  unkept = null;
+  changed();
+});
 
 new IntersectionObserver(([{ isIntersecting }]) => {
   nearReading = isIntersecting;
@@ -374,5 +393,10 @@ startBatch({
 });
 walkTabs();
 addEventListener("hashchange", followAddress);
+startRecent(read, () => {
+  unkept = byId("text").value;
+  byId("text").focus();
+});
 followAddress();
+if (!shared) byId("text").value = newestText();
 begin();

@@ -1,5 +1,7 @@
 // Requests to the service, their errors, and cancellation of outdated requests.
 
+import { keep, recall } from "./storage.js";
+
 const KEY = "api-key";
 
 /** A request that failed, with the `status` and `code` of the answer and `retryAfter` in seconds, if there are any. */
@@ -11,10 +13,10 @@ export class Trouble extends Error {
 }
 
 /** Keep an API key until the tab is closed. */
-export const rememberKey = (key) => sessionStorage.setItem(KEY, key);
+export const rememberKey = (key) => keep(KEY, key);
 
 /** Whether requests carry an API key. */
-export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+export const hasKey = () => recall(KEY) !== null;
 
 export const get = (path, signal) => ask(path, { signal });
 
@@ -22,7 +24,7 @@ export const post = (path, body, signal) =>
   ask(path, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" }, signal });
 
 async function ask(path, { headers = {}, ...request }) {
-  const key = sessionStorage.getItem(KEY);
+  const key = recall(KEY);
   const sent = fetch(path, { ...request, headers: key ? { ...headers, "x-api-key": key } : headers });
   const response = await sent.catch(trouble("The service cannot be reached."));
   const document = await response.json().catch(trouble("The connection was lost during the answer."));
@@ -41,7 +43,7 @@ function trouble(message) {
 
 function explain(status, message) {
   const said = message ? ` The service says: ${message}` : "";
-  if (status === 401) return sessionStorage.getItem(KEY) ? "This API key is not valid." : "The service requires an API key.";
+  if (status === 401) return hasKey() ? "This API key is not valid." : "The service requires an API key.";
   if (status === 413) return `The text is longer than the service allows.${said}`;
   if (status === 429 || status === 503) return `The service is busy at the moment.${said}`;
   if (status === 504) return "The service did not answer in time.";

@@ -90,6 +90,9 @@ _ANSWERS = {
 #: All paths of the page and of the API reference.
 PATHS = (*_ANSWERS, OPENAPI)
 
+#: What the page keeps itself.
+_KEPT = "Your browser keeps your last ten texts until you close this tab, or choose \u201cForget\u201d."
+
 ROUTES, REFERENCE = RestProtocol("page"), RestProtocol("operations")
 
 
@@ -150,12 +153,16 @@ async def documentation_file(request: Request, name: str) -> Response:
 
 def privacy(settings: Settings) -> str:
     """Return what happens to the texts of people, in sentences for them."""
+    return f"The page sends what you type only to this service, which {_logging(settings)} {_KEPT}"
+
+
+def _logging(settings: Settings) -> str:
     if settings.request_log is None:
-        return "The page sends what you type only to this service, which does not log it."
+        return "does not log it."
     percent = f"{100 * settings.request_log_sample:g}"
     requests = "all requests" if percent == "100" else f"{percent} % of the requests, which it chooses at random"
     contents = "what you type" if settings.request_log_texts else "the predictions, but not what you type"
-    return f"The page sends what you type only to this service, which logs {requests}. Its log contains {contents}."
+    return f"logs {requests}. Its log contains {contents}."
 
 
 def _send(request: Request) -> Response:

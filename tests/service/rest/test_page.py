@@ -47,10 +47,11 @@ def test_index(server: ServerProcess) -> None:
     ids=["no log", "predictions", "texts"],
 )
 def test_privacy(tmp_path: Path, flags: tuple[str, ...], sentence: str) -> None:
-    """The page says what this service logs of a text."""
+    """The page says what this service logs of a text, and what the browser keeps."""
+    kept = "Your browser keeps your last ten texts until you close this tab, or choose \u201cForget\u201d."
     settings = [flag.format(folder=tmp_path) for flag in flags]
     with ServerProcess("--workers", "1", *settings) as server:
-        assert f'id="privacy">{sentence}</p>' in server.client.get("/").text
+        assert f'id="privacy">{sentence} {kept}</p>' in server.client.get("/").text
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.suffix != ".html"], ids=lambda path: path.name)
