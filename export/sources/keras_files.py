@@ -22,6 +22,7 @@ from sentiment_conv1d.export.sources.load_errors import load_error
 from sentiment_conv1d.export.sources.original import Original, reading_ids, reading_texts
 from sentiment_conv1d.export.sources.saved_model import SIGNATURE, SavedModel, open_saved_model, read_text
 from sentiment_conv1d.export.sources.saved_model.preprocessing import Preprocessing
+from sentiment_conv1d.export.sources.saved_model.private_copy import GRAPHS
 from sentiment_conv1d.export.sources.vectorization import check_supported, not_run, own_standardization
 
 #: What to do with a model whose `TextVectorization` layer cannot be separated.
@@ -61,10 +62,10 @@ def import_model(
     return logits.
     """
     text = None
-    if (path / "saved_model.pb").is_file():
-        saved = open_saved_model(path)
-        text = read_text(saved) if saved.reads_text else None
-        whole = _saved_model(saved, max_tokens) if text is None else text.model
+    if (path / GRAPHS).is_file():
+        with open_saved_model(path) as saved:
+            text = read_text(saved) if saved.reads_text else None
+            whole = _saved_model(saved, max_tokens) if text is None else text.model
     else:
         whole = load(path)
     _check_ends(path, whole)
@@ -172,7 +173,7 @@ def _not_run(path: Path) -> dict[str, Any]:
 
 def _saved_model(saved: SavedModel, max_tokens: int | None) -> keras.Model:
     """Wrap a SavedModel in a Keras model of one layer. `max_tokens` is the sequence length if it takes any."""
-    layer = keras.layers.TFSMLayer(str(saved.path), call_endpoint=SIGNATURE)
+    layer = keras.layers.TFSMLayer(str(saved.copy), call_endpoint=SIGNATURE)
     layer.autocast = False  # to float32, if the ids are float64
     ids = keras.Input([max_tokens] if saved.shape == [None] else saved.shape, dtype=saved.input.dtype.name)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ from tensorflow.python.saved_model import revived_types  # has no public name
 from sentiment_conv1d.export.errors import ExportError, quoted
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.export.sources.saved_model.frozen import freeze
+from sentiment_conv1d.export.sources.saved_model.inspection import check_operators
 from sentiment_conv1d.export.sources.saved_model.network import network
 from sentiment_conv1d.export.sources.saved_model.preprocessing import Preprocessing, preprocessing
+from sentiment_conv1d.export.sources.saved_model.private_copy import private_copy
 
 #: The signature that is read.
 SIGNATURE = "serving_default"
@@ -40,6 +44,7 @@ class SavedModel:
     """A SavedModel with one input and one output."""
 
     path: Path
+    copy: Path  # of the folder `path`, which was checked; exists until `open_saved_model` ends
     loaded: Any  # the variables and tables of the signature exist as long as this
     signature: Any
     input: Any  # tensorflow.TensorSpec
@@ -65,15 +70,27 @@ class TextModel:
     original: Original
 
 
-def open_saved_model(path: Path) -> SavedModel:
-    """Load a SavedModel. Raises `ExportError` if it does not have one input and one output."""
+@contextmanager
+def open_saved_model(path: Path) -> Iterator[SavedModel]:
+    """Load a SavedModel.
+
+    Raises `ExportError` if it contains an operator that does more than compute, or does not have one input and one
+    output.
+    """
+    with private_copy(path) as copy:
+        check_operators(path, copy)
+        yield _load(path, copy)
+
+
+def _load(path: Path, copy: Path) -> SavedModel:
     try:
-        loaded = tensorflow.saved_model.load(str(path))
+        loaded = tensorflow.saved_model.load(str(copy))
         signature = loaded.signatures[SIGNATURE]
         inputs = signature.structured_input_signature[1]
     except Exception as error:
+        message = repr(error).replace(str(copy), str(path))
         raise ExportError(
-            f"{path}: not a SavedModel with the signature {SIGNATURE} ({quoted(repr(error))})",
+            f"{path}: not a SavedModel with the signature {SIGNATURE} ({quoted(message)})",
             "write it with `model.export(folder)` of Keras",
         ) from error
     if len(inputs) != 1 or len(signature.structured_outputs) != 1:
@@ -88,7 +105,7 @@ def open_saved_model(path: Path) -> SavedModel:
             f"{path}: this SavedModel reads {read.shape[0]} texts at a time",
             "save it with a batch of any size: [None, ...]",
         )
-    return SavedModel(path, loaded, signature, read, name)
+    return SavedModel(path, copy, loaded, signature, read, name)
 
 
 def read_text(saved: SavedModel) -> TextModel:

@@ -116,7 +116,8 @@ def saved(folder: Path, standardize: Text = lower, network: Network = folded, le
 
 
 def read(path: Path) -> TextModel:
-    return read_text(open_saved_model(path))
+    with open_saved_model(path) as opened:
+        return read_text(opened)
 
 
 @pytest.mark.parametrize(
