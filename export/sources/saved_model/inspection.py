@@ -8,7 +8,7 @@ the signature calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -152,7 +152,7 @@ class _MetaGraph:
             return None
         index, found = names.index(producer), []
         if name in self._loaded:
-            bound = self._bound_inputs(name)
+            bound = self._objects.concrete_functions[name].bound_inputs  # the objects that are its last inputs
             number = index - len(names) + len(bound)
             if number < 0 or not self._is_asset(bound[number]):
                 return None
@@ -165,11 +165,6 @@ class _MetaGraph:
                     return None
                 found.append((caller.signature.name, node.input[index]))
         return found
-
-    def _bound_inputs(self, name: str) -> Sequence[int]:
-        """Return the objects that are the last inputs of a function."""
-        functions = self._objects.concrete_functions
-        return functions[name].bound_inputs if name in functions else ()
 
     def _is_asset(self, number: int) -> bool:
         """Return whether an object is an asset. TensorFlow creates one with a registered name differently."""

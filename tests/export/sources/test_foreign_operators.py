@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import re
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.python.framework import op_def_registry  # has no public name
 
 from sentiment_conv1d.export.__main__ import main
+from sentiment_conv1d.export.errors import ExportError
 from sentiment_conv1d.export.sources import saved_model
 from sentiment_conv1d.export.sources.saved_model import inspection, open_saved_model
 from sentiment_conv1d.export.sources.saved_model.allowed import ALLOWED, FILE_TABLE, SAVER
@@ -351,12 +354,31 @@ def call_saver(content: Any) -> None:
 def nest_saver(content: Any) -> None:
     node = function(content, SIGNATURE).node_def.add(name="own", op="StatefulPartitionedCall")
     node.attr["f"].func.name = function(content, SIGNATURE).signature.name
-    node.attr["f"].func.attr["own"].func.name = function(content, SAVE).signature.name
+    node.attr["f"].func.attr["own"].list.func.add(name=function(content, SAVE).signature.name)
 
 
-def initialize_with_saver(content: Any) -> None:
+def name_in_attribute(content: Any) -> None:
+    function(content, SIGNATURE).attr["own"].func.name = function(content, SAVE).signature.name
+
+
+def call_from_object(content: Any) -> None:
     node = content.meta_graphs[0].object_graph_def.nodes.add()
     node.function.concrete_functions.append(function(content, SAVE).signature.name)
+
+
+def be_object(content: Any) -> None:
+    node = content.meta_graphs[0].object_graph_def.nodes.add()
+    node.bare_concrete_function.concrete_function_name = function(content, SAVE).signature.name
+
+
+def capture_from_saver(content: Any) -> None:
+    node = content.meta_graphs[0].object_graph_def.nodes.add()
+    node.captured_tensor.concrete_function = function(content, SAVE).signature.name
+
+
+def bind_saver(content: Any) -> None:
+    name = function(content, SAVE).signature.name
+    content.meta_graphs[0].object_graph_def.concrete_functions[name].bound_inputs.append(0)
 
 
 def replace_with_saver(content: Any) -> None:
@@ -369,7 +391,18 @@ def differentiate_with_saver(content: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [call_saver, nest_saver, initialize_with_saver, replace_with_saver, differentiate_with_saver]
+    "change",
+    [
+        call_saver,
+        nest_saver,
+        name_in_attribute,
+        call_from_object,
+        be_object,
+        capture_from_saver,
+        bind_saver,
+        replace_with_saver,
+        differentiate_with_saver,
+    ],
 )
 def test_the_saver_is_called(change: Callable[[Any], None], tmp_path: Path, export: Export) -> None:
     """The operators that write checkpoints are allowed only in functions that nothing else can call."""
@@ -430,6 +463,19 @@ def test_operators_outside_of_functions(tmp_path: Path, marker: Path, export: Ex
         graph.collection_def["legacy_init_op"].node_list.value[:] = ["own"]
 
     assert "its operator WriteFile is not one of those" in export(changed(saved(tmp_path / "saved"), change))
+
+
+@pytest.mark.parametrize(("operator", "refused"), [("SaveV2", False), (FILE_TABLE, True)])
+def test_savers_outside_of_functions(operator: str, refused: bool, tmp_path: Path) -> None:
+    """Operators that write checkpoints are allowed outside of functions, where TensorFlow does not run them."""
+
+    def change(content: Any) -> None:
+        content.meta_graphs[0].graph_def.node.add(name="own", op=operator)
+
+    path = changed(saved(tmp_path / "saved"), change)
+    refusal = pytest.raises(ExportError, match=f"its operator {operator} is not") if refused else nullcontext()
+    with refusal, open_saved_model(path):
+        pass
 
 
 def test_other_meta_graphs(tmp_path: Path, marker: Path, export: Export) -> None:
@@ -514,7 +560,7 @@ def bind_constant(path: Path, *, disguised: bool = False) -> None:
         if not disguised:
             node.constant.operation = name
             bound[list(bound).index(number)] = len(objects.nodes) - 1
-        node.registered_name = "tf.TrackableConstant"
+        node.registered_name = "tf.TrackableConstant" if disguised else ""
 
     changed(path, change)
 
@@ -558,6 +604,53 @@ def call_without_inputs(path: Path) -> None:
     changed(path, change)
 
 
+def save_again(path: Path) -> Path:
+    """Load a SavedModel and save it, which wraps its initializer in functions that call it."""
+    again = path.parent / "again"
+    loaded = tf.saved_model.load(str(path))
+    tf.saved_model.save(loaded, str(again), {"serving_default": loaded.signatures["serving_default"]})
+    shutil.rmtree(path)
+    return again.rename(path)
+
+
+def change_wrapper(change: Callable[[Any], object]) -> Callable[[Path], None]:
+    """Return a change of the operator that calls the initializer."""
+
+    def change_call(content: Any) -> None:
+        functions = content.meta_graphs[0].graph_def.library.function
+        [name] = [each.signature.name for each in functions if any(node.op == FILE_TABLE for node in each.node_def)]
+        [call] = [node for each in functions for node in each.node_def if node.attr["f"].func.name == name]
+        change(call)
+
+    def run(path: Path) -> None:
+        changed(save_again(path), change_call)
+
+    return run
+
+
+def call_one_of_several(call: Any) -> None:
+    call.op = "Case"
+    call.attr["branches"].list.func.append(call.attr.pop("f").func)
+
+
+def call_another_function(call: Any) -> None:
+    call.attr["own"].func.name = call.attr["f"].func.name
+
+
+def compute_name(path: Path) -> None:
+    """Fill the table from a file whose name is computed from that of an asset."""
+
+    def change(content: Any) -> None:
+        nodes = function(content, INITIALIZER).node_def
+        [fill] = [each for each in nodes if each.op == FILE_TABLE]
+        node = nodes.add(name="own", op="StaticRegexReplace", input=[fill.input[1]])
+        node.attr["pattern"].s, node.attr["rewrite"].s = b"^.*$", os.fsencode(other_file(path))
+        node.attr["replace_global"].b = False
+        fill.input[1] = "own:output:0"
+
+    changed(path, change)
+
+
 def read_in_a_circle(initializer: Any, graph: Any) -> None:
     for name, source in (("one", "two"), ("two", "one")):
         node = initializer.node_def.add(name=name, op="Identity", input=[f"{source}:output:0"])
@@ -591,7 +684,10 @@ TABLES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a disguised constant": (lambda path: bind_constant(path, disguised=True), FILLED),
     "a call with another file": (call_initializer, FILLED),
     "an initializer that replaces others": (replace_initializer, FILLED),
+    "a computed name": (compute_name, FILLED),
     "a call by another operator": (call_in_case, FILLED),
+    "a call by another operator with an asset": (change_wrapper(call_one_of_several), FILLED),
+    "a call with two functions": (change_wrapper(call_another_function), FILLED),
     "a call without inputs": (call_without_inputs, FILLED),
     "an input of the caller": (
         in_initializer(
@@ -635,11 +731,9 @@ def test_tables(name: str, tmp_path: Path, export: Export) -> None:
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_tables_of_honest_models(times: int, tmp_path: Path) -> None:
     """A table is filled from an asset, also if the model was loaded and saved again, which nests its initializer."""
-    path = with_table(tmp_path / "saved1")
-    for number in range(2, times + 1):
-        loaded = tf.saved_model.load(str(path))
-        path = tmp_path / f"saved{number}"
-        tf.saved_model.save(loaded, str(path), {"serving_default": loaded.signatures["serving_default"]})
+    path = with_table(tmp_path / "saved")
+    for _ in range(times - 1):
+        save_again(path)
     with open_saved_model(path) as opened:
         assert opened.loaded.table._initializer is not None
 
@@ -701,6 +795,14 @@ def test_files(change: Callable[[Path], str], tmp_path: Path, export: Export) ->
     path = saved(tmp_path / "saved")
     message = change(path)
     assert message in export(path)
+
+
+def test_a_link_that_replaces_a_file(tmp_path: Path, export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that becomes a link after it was looked at is not copied."""
+    path = saved(tmp_path / "saved")
+    link_variable(path)
+    monkeypatch.setattr(Path, "lstat", Path.stat)
+    assert "variables.index" in export(path)
 
 
 def test_other_files_are_not_read(tmp_path: Path, marker: Path, export: Export) -> None:
