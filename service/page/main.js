@@ -4,8 +4,9 @@ import { balanceOf, balanceOfContrast, showOutcome } from "./balance.js";
 import { followModel, showRows, startBatch } from "./batch.js";
 import { describeAgreement, showComparison, showComparisonTrouble } from "./comparison.js";
 import { byId, make } from "./dom.js";
+import { percent } from "./format.js";
 import { openModel, showModels } from "./model.js";
-import { choose, choosesContrast, chosen, chosenComparison, chosenReading, chosenVersion, offerLabels, offerModels, readAnswering } from "./picker.js";
+import { choose, choosesContrast, chosen, chosenComparison, chosenReading, chosenVersion, nameOf, offerLabels, offerModels, readAnswering, whyReading } from "./picker.js";
 import { goToWord, show, start } from "./reading.js";
 import { keepText, newestText, startRecent } from "./recent.js";
 import { describePrediction, knowsAny, showExplanation, showFilters, showNoPrediction, showPrediction, showSentences } from "./review.js";
@@ -79,7 +80,7 @@ function forget() {
   latest = inspected = null;
   showNoPrediction();
   for (const id of ["why", "details", "comparison", "steps", "threshold"]) byId(id).hidden = true;
-  for (const id of ["reads-text", "reads-label", "announcement"]) byId(id).textContent = "";
+  for (const id of ["reads-text", "reads-label", "reads-why", "announcement"]) byId(id).textContent = "";
   clearTimeout(spoken);
 }
 
@@ -117,6 +118,14 @@ function showReadingLabel() {
   const { explanation } = inspected ?? {};
   const other = () => (isInspected() ? describe({ prediction: explanation.prediction, explanation }) : "");
   byId("reads-label").textContent = readsOther() ? other() : describe(latest);
+  byId("reads-why").textContent = readsOther() ? [whyReading(chosenReading(), modelOf(latest.prediction)), isInspected() ? disagreement(explanation.prediction) : ""].join(" ") : "";
+}
+
+/** Say what both models decide about the text, if their labels differ. */
+function disagreement(prediction) {
+  const [one, other] = [prediction, latest.prediction].map((each) => ({ each, ...decide(each, modelOf(each)) }));
+  if (one.label === other.label) return "";
+  return `They differ: ${nameOf(one.each.model)} says ${one.label}, ${percent(one.score)}, and ${nameOf(other.each.model)} says ${other.label}, ${percent(other.score)}.`;
 }
 
 /** Show the model that answers under "How it works", whose words and filters are shown under "Try it". */

@@ -2,6 +2,8 @@
 // works" shows.
 
 import { byId, fillSelect } from "./dom.js";
+import { count } from "./format.js";
+import { TIMES } from "./inspection.js";
 import { hasOneOutput } from "./threshold.js";
 
 // What to explain: the contrast of two labels, or a label, whose name follows.
@@ -21,7 +23,7 @@ let models = [];
 export function offerModels(loaded, { onChoice, onCompare, onRead }) {
   const begins = !byId("reads-choice").options.length;
   models = loaded;
-  const options = models.map((model) => [keyOf(model), `${model.name}, version ${model.version}`]);
+  const options = models.map((model) => [keyOf(model), nameOf(model)]);
   fill("model-choice", "default model", options);
   fill("comparison-choice", "none", options);
   fill("reads-choice", "the model under Try it", options.filter((_, index) => models[index].explainable));
@@ -68,6 +70,12 @@ export function readAnswering() {
   byId("reads-choice").value = AUTOMATIC;
 }
 
+/** Say why "How it works" shows another model than the one that answers. */
+export function whyReading({ name, max_tokens: tokens, configuration }, answering) {
+  const classic = name === CLASSIC && configuration ? `${name} is the classic example: it turns a text into a matrix of ${count(tokens)}${TIMES}${count(configuration.embedding_width)} numbers. ` : "";
+  return `${classic}The model that answers under Try it is ${nameOf(answering)}.`;
+}
+
 function pick(id, model) {
   byId(id).value = keyOf(model);
   if (chosenModel(id)) return true;
@@ -84,6 +92,9 @@ export const chosenReading = () => chosenModel("reads-choice");
 function chosenModel(id) {
   return models.find((each) => keyOf(each) === byId(id).value);
 }
+
+/** The name and version of a model, for people. */
+export const nameOf = ({ name, version }) => `${name}, version ${version}`;
 
 function keyOf({ name, version }) {
   return `${name}/${version}`;

@@ -6,6 +6,7 @@ import { showBank, startMap } from "./feature-map.js";
 import { count, percent, plain, several, signed } from "./format.js";
 import { css, frame, keepDrawn, paint, palette, prepare, scaleOf, showScale } from "./heat.js";
 import { bankOf, dimensionsOf, isStart, isTables, nameAt, pictured, placesOf, positionsUnder, spanOf, startOf, TIMES, timeOf, wordAt, wordsUnder } from "./inspection.js";
+import { showProduct, showSum, startProduct } from "./product.js";
 import { Slide } from "./slide.js";
 
 const CHIPS = 40; // number of words that are shown with their ids
@@ -15,6 +16,7 @@ const LABELS = 84; // height of the words above the matrix
 const CURVE = 84; // height of the curve below the matrix
 const GAP = 10; // between the matrix and the filter
 const MARGIN = 36; // at the right, for the last word
+const SUMMED = 10; // places per second up to which a reader can follow the sum of each place
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -50,6 +52,7 @@ export function start(chosen) {
   byId("filter-number").addEventListener("change", byNumber);
   byId("filter-width").addEventListener("change", byNumber);
   startMap(chosen);
+  startProduct();
   byId("curve").addEventListener("click", (event) => {
     const place = event.currentTarget.getBoundingClientRect();
     const bank = bankOf(shown);
@@ -237,44 +240,14 @@ function showPlace(place) {
     byId("curve-line").setAttribute("points", points.slice(0, Math.max(furthest, at) + 1).join(" "));
     byId("scrub").value = at;
     byId("scrub").setAttribute("aria-valuetext", `place ${at} of ${curve.length - 1}, over ${wordsUnder(shown, bank, at)}: ${plain(curve[at])}`);
-    showProduct(at);
+    showProduct(shown, at);
   }
+  showSum(slide.playing && slide.rate <= SUMMED ? Math.max(0, place - at) : 1);
   drawClose(place);
   const [from, to] = range();
   byId("window").style.left = `${(100 * (startOf(bank, place) - from)) / (to - from)}%`;
   const { y, height } = byId("curve").viewBox.baseVal;
   byId("curve-here").setAttribute("d", `M${middle} ${y}v${height}`);
-}
-
-function showProduct(at) {
-  const { kernel, curve, bias, position, activation } = shown.filter;
-  const bank = bankOf(shown);
-  const zeros = new Array(dimensionsOf(shown)).fill(0);
-  const positions = positionsUnder(bank, at);
-  const numbersAt = positions.map((position) => shown.embedding[position] ?? zeros);
-  byId("dot-place").replaceChildren("At place ", make("b", {}, count(at)), `, over ${wordsUnder(shown, bank, at)}`);
-  const products = kernel.map((row, tap) => row.map((weight, place) => weight * numbersAt[tap][place]));
-  const scale = Math.max(...products.flat().map(Math.abs)) || 1;
-  const parts = products.map((row) => row.reduce((sum, product) => sum + product, 0));
-  byId("taps").replaceChildren(
-    make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
-    make("span", { class: "head part" }, "added up"),
-    ...positions.flatMap((position, tap) => [
-      make("span", { class: "name" }, isolate(nameAt(shown, position))),
-      strip(numbersAt[tap], shown.embeddingScale), strip(kernel[tap], shown.kernelScale), strip(products[tap], scale),
-      make("span", { class: "part" }, signed(parts[tap])),
-    ]));
-  const sum = byId("dot-sum");
-  sum.replaceChildren(parts.map((part, tap) => (tap ? `${part < 0 ? " \u2212 " : " + "}${Math.abs(part).toFixed(4)}` : plain(part))).join(""), " = ",
-    make("b", { id: "dot" }, plain(curve[at])));
-  if (at === position) {
-    const kept = bank.pooling === "mean" ? "the average over all places" : "its value";
-    sum.append(`, the peak. After the bias ${signed(bias)} and the activation, ${kept} is `, make("b", {}, plain(activation)), ".");
-  }
-}
-
-function strip(values, scale) {
-  return paint(values.map((value) => [value]), scale, make("canvas", { "aria-hidden": "true" }));
 }
 
 function drawClose(place) {

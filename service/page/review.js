@@ -44,7 +44,7 @@ export function showPrediction(prediction, model, explanation) {
     : `The API answers ${label}, ${percent(score)}, as it answers every text. Do not read an opinion into it.`;
   byId("label-note").hidden = !byId("label-note").textContent;
   byId("probabilities").replaceChildren(...Object.entries(prediction.probabilities).map(([each, probability]) => meter(each, percent(probability), probability)));
-  byId("answered-by").textContent = `${prediction.model.name}, version ${prediction.model.version}`;
+  for (const id of ["answered-by", "answering"]) byId(id).textContent = `${prediction.model.name}, version ${prediction.model.version}`;
   byId("counts").textContent = [
     several(Math.max(0, wordCount(prediction, tokenizer)), tokenizer.counts_unknown ? "word" : "token"),
     prediction.unknown_tokens ? `${count(prediction.unknown_tokens)} unknown` : "",
@@ -58,7 +58,7 @@ export function showNoPrediction() {
   byId("label").textContent = "\u2026";
   byId("label-note").hidden = true;
   byId("probabilities").replaceChildren();
-  for (const id of ["answered-by", "counts"]) byId(id).textContent = "";
+  for (const id of ["answered-by", "answering", "counts"]) byId(id).textContent = "";
 }
 
 /** Show what the words of a text add to a balance. Calls `onWatch(index)` to see a filter read a word. */

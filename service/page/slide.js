@@ -9,6 +9,7 @@ export class Slide {
   place = 0; // can be between two positions while it plays
   first = 0;
   last = 0;
+  rate = 0; // positions per second while it plays
   #frame = 0; // the next frame of the animation, or 0
 
   /** Calls `moved(place)` at every move, and `changed(playing)` at every start and stop. */
@@ -32,12 +33,12 @@ export class Slide {
   play(place) {
     this.#move(place >= this.last || place < this.first ? this.first : place);
     this.changed(true);
-    const rate = Math.max(SLOWEST, Math.min(FASTEST, (this.last - this.first) / SECONDS));
+    this.rate = Math.max(SLOWEST, Math.min(FASTEST, (this.last - this.first) / SECONDS));
     let before;
     const tick = (now) => {
       const passed = Math.min(0.1, (now - (before ?? now)) / 1000);
       before = now;
-      this.#move(this.place + passed * rate);
+      this.#move(this.place + passed * this.rate);
       if (this.place >= this.last) this.pause();
       else this.#frame = requestAnimationFrame(tick);
     };

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.chromium import MILLISECONDS, browser
-from tests.processes import ServerProcess
+from tests.processes import MODEL_REPOSITORY, ServerProcess
 
 __all__ = ["browser"]
 
@@ -26,6 +26,13 @@ class Opened:
     def texts(self, selector: str) -> list[str]:
         """Return the text of every matching element."""
         return self.page.locator(selector).all_inner_texts()
+
+
+@pytest.fixture(scope="module")
+def reviews() -> Iterator[ServerProcess]:
+    """Serve all shipped models, by default the one with the labels negative, neutral and positive."""
+    with ServerProcess("--workers", "1", "--default-model", "reviews", repository=MODEL_REPOSITORY) as server:
+        yield server
 
 
 Open = Callable[..., Opened]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.processes import MODEL_REPOSITORY, ServerProcess
+from tests.processes import ServerProcess
 from tests.service.page.conftest import Open
 from tests.service.page.test_page import PHONE, accessible, api, shown_percent, tint, type_text
 
@@ -21,13 +20,6 @@ TEXTS = [
     "",
 ]
 VERSUS = "positive against negative"
-
-
-@pytest.fixture(scope="module")
-def reviews() -> Iterator[ServerProcess]:
-    """Serve all shipped models, by default the one with the labels negative, neutral and positive."""
-    with ServerProcess("--workers", "1", "--default-model", "reviews", repository=MODEL_REPOSITORY) as server:
-        yield server
 
 
 def minus(text: str) -> str:

@@ -41,6 +41,37 @@ def test_how_it_works_begins_with_the_classic_network(open_page: Open, quantized
     expect(page.locator("#matrix-learned")).to_be_hidden()
 
 
+def test_why_another_model_is_shown(open_page: Open, reviews: ServerProcess) -> None:
+    """Beside the selector, the page says why it shows the steps of another model, with both answers if they differ."""
+    page = open_page(reviews).page
+    why = page.locator("#reads-why")
+    for text, differ in (("The blue one arrived on Tuesday.", True), ("A superb, wonderful film.", False)):
+        type_text(page, text)
+        show_reading(page)
+        expect(why).to_contain_text(
+            "imdb-cnn is the classic example: it turns a text into a matrix of 400\u2009\u00d7\u200950"
+        )
+        expect(why).to_contain_text("The model that answers under Try it is reviews, version 2.")
+        shown, answers = (
+            reviews.client.post("/v1/predict", json={"text": text, "model": model}).json()
+            for model in ("imdb-cnn", "reviews")
+        )
+        assert (shown["label"] != answers["label"]) is differ
+        if differ:
+            expect(why).to_contain_text(
+                f"They differ: imdb-cnn, version 1 says {shown['label']}, {100 * shown['score']:.1f}\u202f%, "
+                f"and reviews, version 2 says {answers['label']}, {100 * answers['score']:.1f}\u202f%."
+            )
+        else:
+            expect(page.locator("#reads-label")).to_contain_text("positive")
+            expect(why).not_to_contain_text("differ")
+    page.get_by_label("The steps of").select_option(label="accurate, version 1")
+    expect(why).to_contain_text("The model that answers under Try it is reviews, version 2.")
+    expect(why).not_to_contain_text("classic")
+    show_answering(page)
+    expect(why).to_be_empty()
+
+
 def test_a_filter_of_the_answer(open_page: Open, quantized: ServerProcess) -> None:
     """A filter that is chosen under the answer is shown as a filter of the model that answered."""
     page = open_page(quantized).page

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 
 from tests.processes import PATIENCE, ServerProcess
 from tests.service.page.conftest import Open
-from tests.service.page.test_page import PHONE, VIEWS, api, type_text
+from tests.service.page.test_page import PHONE, VIEWS, api, show_view, type_text
 
 #: Characters that shells, Python, JSON or addresses treat specially.
 ODD = (
@@ -105,6 +105,28 @@ def test_tabs(open_page: Open) -> None:
         page.go_back()
         expect(page.get_by_role("tabpanel", name=view)).to_be_visible()
         expect(page.locator("[role=tab][tabindex='0']")).to_have_text(view)
+
+
+def test_the_model_that_answers_is_named(open_page: Open) -> None:
+    """Every view names the model that answers, whatever "How it works" shows, and the whole name fits a phone."""
+    opened = open_page()
+    page = opened.page
+    for name in ("imdb-cnn-8bit, version 1", "accurate, version 1"):
+        show_view(page, "Try it")
+        page.locator("#model-choice").select_option(label=name)
+        for view in VIEWS:
+            show_view(page, view)
+            expect(page.locator("#answering")).to_have_text(name)
+            for size in (PHONE, {"width": 1280, "height": 900}):
+                page.set_viewport_size({"width": size["width"], "height": size["height"]})
+                expect(page.locator("#answering")).to_be_visible()
+                assert page.locator(".answering").evaluate("link => link.scrollWidth <= link.clientWidth")
+    page.context.set_offline(True)
+    show_view(page, "Try it")
+    page.get_by_label("Your text").fill("superb")
+    expect(page.locator(".answering")).to_be_hidden()
+    assert all("Failed to load resource" in error for error in opened.errors)
+    opened.errors.clear()
 
 
 def test_an_address_inside_a_view(open_page: Open) -> None:
