@@ -101,7 +101,7 @@ function makeRows(number) {
   }));
   mark = null;
   byId("taps").replaceChildren(
-    make("span", { class: "head word-head" }, "word"), ...["its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
+    ...["word", "its numbers", "\u00d7 the filter\u2019s", "= products"].map((head) => make("span", { class: "head" }, head)),
     make("span", { class: "head part" }, "added up"),
     ...rows.flatMap(({ name, strips, signs, part }) => [name, ...strips.flatMap((each, index) => [signs[index], each]), part]));
 }
