@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sentiment_conv1d.inference.prediction import Prediction
@@ -47,6 +47,7 @@ class Echo:
         self.entered = threading.Semaphore(0)
         self.open = threading.Semaphore(0)
         self.gated = False
+        self.running: Callable[[list[str], int], None] = lambda rows, run: None  # called in each run, by its number
 
     def runs(self, encodings: Sequence[str]) -> Iterator[dict[int, Prediction]]:
         """Answer after `open` is set, if gated. `fail` raises."""
@@ -59,6 +60,7 @@ class Echo:
         for first in range(0, len(rows), self.rows_of_a_run):
             ran = list(encodings[first : first + self.rows_of_a_run])
             self.ran.append(ran)
+            self.running(list(encodings), first // self.rows_of_a_run)
             if "fail" in ran:
                 raise RuntimeError("broken")
             yield dict(enumerate(rows[first : first + self.rows_of_a_run], first))
@@ -440,21 +442,48 @@ def test_executor_that_drops_jobs(echo: Echo) -> None:
 
 
 @given(
-    jobs=st.lists(st.tuples(st.integers(1, 5), st.sampled_from(["stay", "leave", "pause", "fail"])), max_size=40),
+    jobs=st.lists(
+        st.tuples(st.integers(1, 5), st.sampled_from(["stay", "leave", "pause", "fail", "leave 0", "leave 1"])),
+        max_size=40,
+    ),
     max_rows=st.integers(1, 8),
     rows_of_a_run=st.integers(1, 8),
     delay=st.sampled_from([0.0, 0.001]),
 )
+@example([(1, "leave 0"), (1, "stay")], 8, 8, 0.0)
 def test_own_answers(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: int, delay: float) -> None:
-    """For any order of arrivals, cancellations and failures, each caller gets its own answer or an error."""
+    """For any order of arrivals, cancellations and failures, each caller gets its own answer or an error.
+
+    A job can be cancelled before its batch, in its first run ("leave 0") and in its second one. It fails only with a
+    job of its batch.
+    """
+    futures: list[asyncio.Future[Done]] = []
+
+    def leave(rows: list[str], run: int) -> None:
+        """Cancel the jobs in a batch that leave in this run."""
+        for row in rows:
+            if row != "fail" and jobs[int(row.split(".")[0])][1] == f"leave {run}":
+                futures[int(row.split(".")[0])].cancel()
 
     async def story() -> None:
+        loop, its_thread = asyncio.get_running_loop(), threading.current_thread()
+
+        def running(rows: list[str], run: int) -> None:
+            if threading.current_thread() is its_thread:
+                leave(rows, run)
+            elif any(job[1] == f"leave {run}" for job in jobs):
+                left = threading.Event()
+                loop.call_soon_threadsafe(leave, rows, run)
+                loop.call_soon_threadsafe(left.set)
+                assert left.wait(PATIENCE)
+
         with ThreadPoolExecutor(1) as executor:
             echo = Echo()
-            echo.rows_of_a_run = rows_of_a_run
+            echo.rows_of_a_run, echo.running = rows_of_a_run, running
             here = in_turn(echo, max_rows), in_steps(echo, max_rows)
             for batcher in (*here, on_thread(echo, executor, max_rows, max_delay=delay)):
-                futures = []
+                futures.clear()
+                echo.batches.clear()
                 for number, (count, what) in enumerate(jobs):
                     rows = [f"{number}.{row}" for row in range(count)] + (["fail"] if what == "fail" else [])
                     futures.append(submit(batcher, *rows))
@@ -463,12 +492,19 @@ def test_own_answers(jobs: list[tuple[int, str]], max_rows: int, rows_of_a_run: 
                     if what == "pause":
                         await asyncio.sleep(0)
                 results = await answers(*futures)
+                await asyncio.to_thread(executor.submit(int).result)  # the last batch has ended, also if nobody waits
+                batches = {row: batch for batch in echo.batches for row in batch}
                 for number, ((count, what), result) in enumerate(zip(jobs, results, strict=True)):
                     if what == "leave":
                         assert result == "CancelledError"
-                    elif what == "fail":
+                        continue
+                    batch = batches[f"{number}.0"]
+                    runs = batch.index("fail") // rows_of_a_run + 1 if "fail" in batch else len(batch)
+                    if what.startswith("leave ") and int(what[-1]) < min(runs, -(-len(batch) // rows_of_a_run)):
+                        assert result == "CancelledError"
+                    elif "fail" in batch:
                         assert result == "RuntimeError"
-                    elif result != "RuntimeError":  # of another job in its batch
+                    else:
                         assert result == [f"{number}.{row}" for row in range(count)]
                 for batch in echo.batches:
                     assert len(batch) <= max(max_rows, 6)

@@ -13,7 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.options import BATCH_ROWS
 from sentiment_conv1d.inference.prediction import Prediction
@@ -38,6 +41,7 @@ from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.service.telemetry.statistics import Statistics
 from tests.ids import pad
 from tests.processes import PATIENCE
+from tests.service import artifacts
 from tests.service.telemetry.test_metrics import read, value
 
 LIMITS = RequestLimits(texts=1024, characters=1_000_000, requests=256, pending_texts=2048, seconds=30)
@@ -75,6 +79,12 @@ def build(classifier: ServedClassifier) -> Iterator[Build]:
     yield make
     for dataplane in made:
         dataplane.close()
+
+
+@pytest.fixture(scope="module")
+def averaging(tmp_path_factory: pytest.TempPathFactory) -> ServedClassifier:
+    """Return a model that has no answer to a text without words."""
+    return ServedClassifier(Classifier(artifacts.publish_averaging(tmp_path_factory.mktemp("averaging"))))
 
 
 async def ask(dataplane: OneModel, texts: list[str], time_limit: float | None = None) -> list[Prediction]:
@@ -380,12 +390,60 @@ def test_answers_that_fail(build: Build) -> None:
     async def story() -> None:
         dataplane = build()
         delivered: list[Any] = []
-        work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["a text"], fail)
+        work = dataplane.read_texts(RequestContext("id"), dataplane.model, ["An awful film."], fail)
         assert dataplane.start(work, delivered.append)
         start(dataplane, ["A great film."], delivered)
         await asyncio.sleep(0)
         assert isinstance(delivered[0], Invalid)
         assert delivered[1:] == [["positive"]]
+
+    asyncio.run(story())
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 4), st.sampled_from(["stays", "cancelled", "fails", "has no answer"])),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_own_answers(averaging: ServedClassifier, requests: list[tuple[int, str]]) -> None:
+    """Whatever is cancelled, fails or has no answer, every caller gets the predictions of its own texts."""
+
+    async def story() -> None:
+        dataplane = OneModel(averaging, BATCHING, LIMITS)
+        loop = asyncio.get_running_loop()
+        replies: list[asyncio.Future[Any]] = [loop.create_future() for _ in requests]
+        words = 0
+        for (count, what), replied in zip(requests, replies, strict=True):
+            texts = ["praise " * number for number in range(words + 1, words + count + 1)]
+            words += count
+            if what == "has no answer":
+                texts[-1] = "?!"
+
+            def answer(predictions: list[Prediction], what: str = what) -> list[int]:
+                if what == "fails":
+                    raise Invalid("no")
+                return [each.tokens for each in predictions]
+
+            work = dataplane.read_texts(RequestContext("id"), averaging, texts, answer)
+            assert dataplane.start(work, replied.set_result)
+            if what == "cancelled":
+                dataplane.cancel(work)
+        async with asyncio.timeout(PATIENCE):
+            answers = await asyncio.gather(*replies)
+        dataplane.close()
+        words = 0
+        for (count, what), reply in zip(requests, answers, strict=True):
+            if what == "cancelled":
+                assert isinstance(reply, ClientDisconnected)
+            elif what == "fails":
+                assert isinstance(reply, Invalid) and str(reply) == "no"
+            elif what == "has no answer":
+                assert isinstance(reply, Invalid) and str(reply).startswith(f"text {count - 1}: it has no answer")
+            else:  # the numbers of words, and the start id
+                assert reply == [number + 1 for number in range(words + 1, words + count + 1)]
+            words += count
 
     asyncio.run(story())
 
