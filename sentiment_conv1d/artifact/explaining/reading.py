@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -58,8 +59,12 @@ def read(text: str, encoding: Encoding, tokenizer: Tokenizer, shape: InputShape,
     """Return what the model reads of a text, with the least padding that gives the same answer, or the `whole` row."""
     ids, max_tokens = encoding.ids, shape.max_tokens
     row = shape.pad([ids], max_tokens if whole else None)[0]
-    spans = tokenizer.spans(text)
-    starts = encoding.tokens - len(spans)  # ids before the words
-    spans = spans[: max_tokens - starts] if tokenizer.keeps_first else spans[-max_tokens:]
+    kept: deque[tuple[int, int]] = deque(maxlen=max_tokens)
+    words = 0
+    for words, span in enumerate(tokenizer.spans(text), 1):
+        if words <= max_tokens or not tokenizer.keeps_first:
+            kept.append(span)
+    starts = encoding.tokens - words  # ids before the words
+    spans = list(kept)[: max_tokens - starts] if tokenizer.keeps_first else list(kept)
     behind = len(row) - len(ids) if shape.pads_behind else 0
     return Reading(row, spans, len(row) - behind - len(spans))

@@ -7,6 +7,8 @@ import sys
 import unicodedata
 from functools import cache
 
+from sentiment_conv1d.artifact.tokenizer.parts import change
+
 #: White space of Unicode, besides the space.
 UNICODE_SPACES = (
     "\t\n\v\f\r\x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
@@ -29,7 +31,7 @@ def lower_case(text: str) -> str:
 
     Python lower-cases a sigma depending on its place in the word.
     """
-    return text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}").lower()
+    return change(text.replace("\N{GREEK CAPITAL LETTER SIGMA}", "\N{GREEK SMALL LETTER SIGMA}"), str.lower)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,8 +60,8 @@ class Tokenizer(ABC):
         """Encode several texts, each like `encode`."""
 
     @abstractmethod
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the place of each token in the text: the indices of its first character and of the one after its last.
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the place of each token in the text: the indices of its first character and of the one after its last.
 
         Ids that correspond to no part of the text, such as the start id, have no span. They come before all others.
         Spans are in the order of the ids: n-grams of words follow the words.
@@ -116,4 +116,4 @@ class VocabularyTokenizer(Tokenizer):
 
     def count_words(self, text: str) -> tuple[int, int]:
         """Return the number of unknown words in a text, including dropped ones, and the number of words."""
-        return self.encode(text).unknown_tokens or 0, len(self.spans(text))
+        return self.encode(text).unknown_tokens or 0, sum(1 for _ in self.spans(text))

@@ -13,6 +13,7 @@ import operator
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ _LONGEST_WORD = 100
 _BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+
+#: The most tokens that one call of the library returns, because it keeps the interpreter lock until it has made as many
+#: objects.
+_MOST_IN_A_CALL = 65_536
 
 _DIRECTIONS = {"Left": False, "Right": True}
 
@@ -89,26 +94,39 @@ class LibraryTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode the first or last `max_tokens` ids of texts. A text without tokens has one pad id."""
         # Unlike `encode`, it does not hold the interpreter lock, and counts no characters.
-        found = _called(self._library.encode_batch_fast, [_readable(text) for text in texts])
-        return [self._encoding(np.array(each.ids, np.int32)) for each in found]
+        readable = [_readable(text) for text in texts]
+        found = _called(self._library.encode_batch_fast, readable)
+        return [self._encoding(each, text) for each, text in zip(found, readable, strict=True)]
 
-    def _encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
-        if not len(ids):
+    def _encoding(self, found: Any, text: str) -> Encoding:
+        tokens = len(found)
+        if not tokens:
             return Encoding(self._empty, 0, None)
-        return Encoding(self.truncate(ids), len(ids), None)
+        if tokens > _MOST_IN_A_CALL:
+            [found] = _called(self._truncating.encode_batch_fast, [text])
+        return Encoding(self.truncate(np.array(found.ids, np.int32)), tokens, None)
+
+    @cached_property
+    def _truncating(self) -> Any:
+        """The same rule in the library, which truncates too: then it returns few ids, but not how many there were."""
+        return _opened(dict(self._document) | {"padding": None})
 
     def encoding(self, ids: npt.NDArray[np.int32]) -> Encoding:
         return Encoding(ids, len(ids), None)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the place of each token in the text, as the library states it.
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the place of each token in the text, as the library states it.
 
         The tokens of one character, such as the bytes of an emoji, have the same place. A token can begin with the
         space before a word, and one that the rule adds is empty.
         """
         [found] = _called(self._library.encode_batch, [_readable(text)])
-        spans: list[tuple[int, int]] = found.offsets
-        return spans[int(self.start_id is not None) :]
+        first = int(self.start_id is not None)
+        if len(found) <= _MOST_IN_A_CALL:
+            yield from found.offsets[first:]
+        else:
+            for token in range(first, len(found)):
+                yield found.token_to_chars(token)
 
     def with_sides(self, pads_behind: bool, keeps_first: bool) -> LibraryTokenizer:
         """Return a tokenizer that pads and truncates on other sides. Raises `TokenizerError`."""

@@ -17,6 +17,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ from sentiment_conv1d.artifact.tokenizer.interface import (
     VocabularyTokenizer,
     check_rule,
 )
+from sentiment_conv1d.artifact.tokenizer.parts import change, runs, split
 
 _APOSTROPHE = "'"
 
@@ -90,6 +92,10 @@ def _normalized(character: str) -> str:
 
 
 _NORMALIZED = _Normalized()
+
+
+def _normalize(text: str) -> str:
+    return change(text, str.translate, _NORMALIZED)
 
 
 class UnicodeTokenizer(VocabularyTokenizer):
@@ -152,20 +158,21 @@ class UnicodeTokenizer(VocabularyTokenizer):
         return list(map(self._encode, texts))
 
     def _encode(self, text: str) -> Encoding:
-        words = text.translate(_NORMALIZED).split()
+        words = chain.from_iterable(split(_normalize(text), " "))
         pieces = (piece for word in words for piece in self._cut(word)) if self.cuts_characters else words
         ids = [self.start_id, *(self._ids.get(piece, self.unknown_id) for piece in pieces)]
         return Encoding(np.array(ids[-self.max_tokens :], np.int32), len(ids), ids.count(self.unknown_id))
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the place of each word or n-gram in the text. The start id, which comes first, has none."""
-        spans = []
-        for match in _WORD.finditer(text.translate(_NORMALIZED)):
-            start = match.start()
-            for piece in self._cut(match[0]) if self.cuts_characters else [match[0]]:
-                spans.append((start, start + len(piece)))
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the place of each word or n-gram in the text. The start id, which comes first, has none."""
+        normalized = _normalize(text)
+        for start, end in runs(_WORD, normalized, 0, len(normalized)):
+            if not self.cuts_characters:
+                yield start, end
+                continue
+            for piece in self._cut(normalized[start:end]):
+                yield start, start + len(piece)
                 start += len(piece)
-        return spans
 
     def _cut(self, word: str) -> Iterator[str]:
         """Yield the longest known n-gram at each place, and unknown characters one by one."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sentiment_conv1d.artifact.tokenizer.parts import change, split
 from sentiment_conv1d.native.compilation import LIBRARY
 
 #: Texts that are looked up in one call, and their bytes, unless a single text has more.
@@ -41,7 +42,7 @@ class Spelling:
 
     def respell(self, text: bytes) -> bytes:
         """Return a text with what its bytes become."""
-        return text.translate(self.becomes, self._removed)
+        return change(text, bytes.translate, self.becomes, self._removed)
 
     @cached_property
     def _removed(self) -> bytes:
@@ -73,12 +74,15 @@ class _Dictionary(Vocabulary):
         return list(map(self._words, texts))
 
     def _words(self, text: bytes) -> Words:
-        words = self._spelling.respell(text).split()
-        ids = np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
+        parts = split(self._spelling.respell(text), b" ")
+        ids = np.concatenate([self._look_up(words) for words in parts])
         unknown = ids == self._unknown
         if self._unknown < 0:
             ids = ids[~unknown]
         return Words(np.concatenate([self._start, ids]), unknown.tobytes().count(True))
+
+    def _look_up(self, words: Sequence[bytes]) -> npt.NDArray[np.int32]:
+        return np.fromiter(map(self._ids.get, words, repeat(self._unknown)), np.int32, len(words))
 
 
 class _HashTable(Vocabulary):

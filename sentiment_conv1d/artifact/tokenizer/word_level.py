@@ -19,10 +19,11 @@ import operator
 import re
 import string
 import sys
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -44,6 +45,7 @@ from sentiment_conv1d.artifact.tokenizer.interface import (
     VocabularyTokenizer,
     check_rule,
 )
+from sentiment_conv1d.artifact.tokenizer.parts import PART, change, matches, runs, split
 from sentiment_conv1d.artifact.tokenizer.vocabulary import CharacterTable, Spelling, Vocabulary
 
 #: `tokenizers` has no normalizer that lower-cases only ASCII, as TensorFlow does.
@@ -127,21 +129,25 @@ class Rule:
     def utf8(self, text: str) -> bytes:
         """Return a text, or its n-grams, as UTF-8, of which `spelling` says what its bytes become."""
         if self.replaced:
-            text = self._replaced.sub(" ", self.lowered(text))
+            text = self._without_replaced(self.lowered(text))
         if self.isolates_marks:
             text = self._spread(text)
         if not text.isascii():
             if self.lowercase == "unicode":
                 text = lower_case(text)
             if self._beyond_ascii:
-                text = text.translate(self._beyond_ascii)
+                text = change(text, str.translate, self._beyond_ascii)
         encoded = text.encode("utf-8", "surrogatepass")
         return encoded if self.n_grams == (1,) else self._joined(encoded)
 
     def _joined(self, text: bytes) -> bytes:
         """Return the n-grams of a text, with spaces between them."""
-        words = self.spelling.respell(text).split()
-        return b" ".join(map(_JOINT.join, self.grouped(words))).translate(FROM_STAND_INS)
+        spelled = self.spelling.respell(text)
+        if len(spelled) <= PART:
+            return b" ".join(map(_JOINT.join, self.grouped(spelled.split()))).translate(FROM_STAND_INS)
+        groups = self.grouped([*chain.from_iterable(split(spelled, b" "))])
+        parts = iter(lambda: b" ".join(map(_JOINT.join, islice(groups, PART))), b"")
+        return change(b" ".join(parts), bytes.translate, FROM_STAND_INS)
 
     def grouped(self, words: Sequence[_Word]) -> Iterator[tuple[_Word, ...]]:
         """Yield the words of every n-gram."""
@@ -152,27 +158,54 @@ class Rule:
         """Return a text in the case in which strings are replaced and words are looked up."""
         if self.lowercase == "none":
             return text
-        return lower_case(text) if self.lowercase == "unicode" else text.translate(_LOWER)
+        return lower_case(text) if self.lowercase == "unicode" else change(text, str.translate, _LOWER)
 
     @cached_property
     def places(self) -> re.Pattern[str]:
-        """Matches a replaced string, or what stands between separators in a `lowered` text."""
+        """Matches what stands between separators in a `lowered` text without replaced strings."""
         separators = "".join(each for each in self.separators if each not in self.removed)
         word = f"[^ {re.escape(separators)}]"
         if self.kept is not None and not self.removes_others:
             word = f"(?:(?!{_beyond_ascii_except(self.kept + self.removed)}){word})"
-        if not self.replaced:
-            return re.compile(f"{word}+")
-        return re.compile(f"{self._replaced.pattern}|(?:(?!{self._replaced.pattern}){word})+")
+        return re.compile(f"{word}+")
 
     def pieces(self, lowered: str) -> Iterator[tuple[int, int]]:
         """Yield the start and the end of what can be a word in a `lowered` text."""
-        kinds = lowered.translate(self._kinds) if self.isolates_marks else None
-        found = self.places.finditer(lowered) if kinds is None else _PIECE.finditer(kinds)
-        return (each.span() for each in found)
+        if self.isolates_marks:
+            kinds = change(lowered, str.translate, self._kinds)
+            yield from runs(_PIECE, kinds, 0, len(kinds))
+        else:
+            for start, end in self._between_replaced(lowered):
+                yield from runs(self.places, lowered, start, end)
+
+    def _without_replaced(self, lowered: str) -> str:
+        """Return a `lowered` text with spaces in place of the replaced strings."""
+        if len(lowered) <= PART:
+            return self._replaced.sub(" ", lowered)
+        return " ".join([lowered[start:end] for start, end in self._between_replaced(lowered)])
+
+    def _between_replaced(self, lowered: str) -> Iterator[tuple[int, int]]:
+        """Yield the places between the replaced strings of a `lowered` text."""
+        last = 0
+        if self.replaced:
+            for start, end in matches(self._replaced, max(map(len, self.replaced)), lowered):
+                yield last, start
+                last = end
+        yield last, len(lowered)
 
     def _spread(self, text: str) -> str:
         """Return a text with spaces around all marks in a row."""
+        if len(text) <= PART:
+            return self._spread_part(text)
+        spread: list[str] = []
+        for at in range(0, len(text), PART):
+            part = self._spread_part(text[at : at + PART])
+            if at and self._kinds[ord(text[at - 1])] == self._kinds[ord(text[at])] == "!":
+                spread[-1], part = spread[-1][:-1], part[1:]  # the marks of both parts are in a row
+            spread.append(part)
+        return "".join(spread)
+
+    def _spread_part(self, text: str) -> str:
         if text.isascii():
             return " ".join(self._ascii_marks.split(text))  # three times as fast
         parts: list[str] = []
@@ -318,27 +351,34 @@ class WordLevelTokenizer(VocabularyTokenizer):
             return Encoding(self._empty, 0, 0)
         return Encoding(self.truncate(ids), len(ids), unknown)
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the place of each word, or of each n-gram of words, with an id in the text."""
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the place of each word, or of each n-gram of words, with an id in the text."""
         lowered = self.rule.lowered(text)
         places: Sequence[int] = range(len(text))
         if len(lowered) != len(text):  # a character becomes two
-            places = [place for place, each in enumerate(text) for _ in self.rule.lowered(each)]
+            places = array("i", (place for place, each in enumerate(text) for _ in self.rule.lowered(each)))
         if self.splits_characters:
-            become = zip(places, map(self.rule.becomes, lowered), strict=True)
             has_id = self.ids if self.unknown_id is None else None
-            return [(place, place + 1) for place, each in become if each and (has_id is None or each in has_id)]
-        words: list[tuple[str, int, int]] = []
-        for begin, end in self.rule.pieces(lowered):
-            piece = lowered[begin:end]
+            for place, each in zip(places, lowered, strict=True):
+                become = self.rule.becomes(each)
+                if become and (has_id is None or become in has_id):
+                    yield place, place + 1
+            return
+        words = list(self._placed(lowered, places))
+        for group in self.rule.grouped(words):
+            if self.unknown_id is not None or " ".join([word for word, _, _ in group]) in self.ids:
+                yield group[0][1], group[-1][2]
+        while words:  # freeing all of them at once would keep the interpreter lock
+            del words[-PART:]
+
+    def _placed(self, lowered: str, places: Sequence[int]) -> Iterator[tuple[str, int, int]]:
+        """Yield the words of a `lowered` text, with the start and the end of each. `places` are those of characters."""
+        for start, end in self.rule.pieces(lowered):
+            piece = lowered[start:end]
             if read := self._single.words(piece):
-                letters = [place for place, each in enumerate(piece, begin) if self.rule.becomes(each)]
-                words.append((read[0], places[letters[0]], places[letters[-1]] + 1))
-        return [
-            (group[0][1], group[-1][2])
-            for group in self.rule.grouped(words)
-            if self.unknown_id is not None or " ".join(word for word, _, _ in group) in self.ids
-        ]
+                first = next(place for place in range(start, end) if self.rule.becomes(lowered[place]))
+                last = next(place for place in reversed(range(start, end)) if self.rule.becomes(lowered[place]))
+                yield read[0], places[first], places[last] + 1
 
     def count_words(self, text: str) -> tuple[int, int]:
         words = self.rule.words(text)

@@ -8,13 +8,14 @@ id.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS
 from sentiment_conv1d.artifact.tokenizer.document import numbered, read_words
 from sentiment_conv1d.artifact.tokenizer.interface import TokenizerError, check_rule
+from sentiment_conv1d.artifact.tokenizer.parts import runs
 from sentiment_conv1d.artifact.tokenizer.word_level import FROM_STAND_INS, Rule, WordLevelTokenizer, rule_document
 
 #: The rule for texts of one id. The separators are the default filters of Keras' `text_to_word_sequence`, which made
@@ -77,10 +78,9 @@ class WordTokenizer(WordLevelTokenizer):
                 continue
         return words
 
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        """Return the place of each word in the text. The start id, which comes first, has none."""
-        # Not `map`, which would hold the interpreter lock for 100 ms for the longest text.
-        return [word.span() for word in self.rule.places.finditer(text)]
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield the place of each word in the text. The start id, which comes first, has none."""
+        return runs(self.rule.places, text, 0, len(text))
 
     @classmethod
     def from_document(cls, document: Any) -> WordTokenizer:

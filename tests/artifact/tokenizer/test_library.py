@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import tokenizers
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, TokenizerError, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer import library as module
 from sentiment_conv1d.artifact.tokenizer.library import completed
 from tests import subwords
 
@@ -154,21 +156,26 @@ texts = st.one_of(
 
 
 @pytest.mark.parametrize("make", KINDS)
-@given(text=texts)
-def test_ids_and_places(make: Callable[[], tokenizers.Tokenizer], text: str) -> None:
-    """Ids and places are those of the library, which reads a lone surrogate as U+FFFD."""
+@given(text=texts, most=st.sampled_from([0, 65_536]))
+def test_ids_and_places(make: Callable[[], tokenizers.Tokenizer], text: str, most: int) -> None:
+    """Ids and places are those of the library, also of more tokens than it returns at once.
+
+    It reads a lone surrogate as U+FFFD.
+    """
     readable = "".join("\ufffd" if "\ud800" <= each <= "\udfff" else each for each in text)
     expected = library(make).encode(readable)
     tokenizer = served(make)
-    encoding = tokenizer.encode(text)
+    with patch.object(module, "_MOST_IN_A_CALL", most):
+        encoding, spans = tokenizer.encode(text), list(tokenizer.spans(text))
     started = int(tokenizer.start_id is not None)
     assert encoding.ids.tolist() == (expected.ids[:MAX_TOKENS] or [0])
     assert encoding.ids.tolist() == (library(make, "right").encode(readable).ids or [0])
     assert (encoding.tokens, encoding.unknown_tokens) == (len(expected.ids), None)
-    assert tokenizer.spans(text) == expected.offsets[started:]
+    assert spans == expected.offsets[started:]
     assert encoding.ids.max() < tokenizer.vocabulary_size
     if not started:
-        last = served(make, keeps_first=False).encode(text)
+        with patch.object(module, "_MOST_IN_A_CALL", most):
+            last = served(make, keeps_first=False).encode(text)
         assert last.ids.tolist() == (library(make, "left").encode(readable).ids or [0])
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.artifact.tokenizer import TokenizerError, UnicodeTokenizer, WordTokenizer, learn, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer import (
+    TokenizerError,
+    UnicodeTokenizer,
+    WordTokenizer,
+    learn,
+    parts,
+    read_tokenizer,
+)
 from sentiment_conv1d.model.configuration import Configuration
 
 WORDS = ("good", "don't", "好看", "привет", "مرحبا", "😀", "istanbul", "ı", "\u0e14\u0e35")
@@ -71,11 +79,21 @@ def test_spans(kind: tuple[tuple[str, ...], bool], text: str) -> None:
     """Every token except the start id has a span. Spans do not overlap, and the text of a span has its id."""
     words, cuts = kind
     tokenizer = UnicodeTokenizer(words, 1000, cuts=cuts)
-    spans = tokenizer.spans(text)
+    spans = list(tokenizer.spans(text))
     assert [ids(tokenizer, text[start:end])[1:] for start, end in spans] == [
         [each] for each in ids(tokenizer, text)[1:]
     ]
     assert all(first[1] <= second[0] for first, second in pairwise(spans))
+
+
+@given(kinds, texts, st.integers(1, 4))
+def test_parts_of_a_text(kind: tuple[tuple[str, ...], bool], text: str, size: int) -> None:
+    """Ids and places do not depend on the parts in which a text is read."""
+    words, cuts = kind
+    tokenizer = UnicodeTokenizer(words, 1000, cuts=cuts)
+    expected = ids(tokenizer, text), list(tokenizer.spans(text))
+    with patch.object(parts, "PART", size):
+        assert (ids(tokenizer, text), list(tokenizer.spans(text))) == expected
 
 
 def test_learned_vocabulary() -> None:

@@ -8,13 +8,22 @@ import sys
 import unicodedata
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.artifact.tokenizer import Rule, TokenizerError, WordLevelTokenizer, WordTokenizer, read_tokenizer
+from sentiment_conv1d.artifact.tokenizer import (
+    Rule,
+    TokenizerError,
+    WordLevelTokenizer,
+    WordTokenizer,
+    parts,
+    read_tokenizer,
+    word_level,
+)
 from sentiment_conv1d.artifact.tokenizer.characters import UNICODE_SPACES
 from sentiment_conv1d.artifact.tokenizer.word_level import Lowercase
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
@@ -96,8 +105,8 @@ def test_lower_case_before_removal() -> None:
     library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     for text in ("Xa X xb", "Xa X xb\u00e9"):
         assert ids(tokenizer, text) == library.encode(text).ids
-        assert len(tokenizer.spans(text)) == tokenizer.encode(text).tokens
-    assert tokenizer.spans("Xa X xb") == [(1, 2), (6, 7)]
+        assert len(list(tokenizer.spans(text))) == tokenizer.encode(text).tokens
+    assert list(tokenizer.spans("Xa X xb")) == [(1, 2), (6, 7)]
 
 
 def test_lower_case_before_separation() -> None:
@@ -106,14 +115,14 @@ def test_lower_case_before_separation() -> None:
     library = tokenizers.Tokenizer.from_str(tokenizer.to_json())
     for text in ("aXbxa", "aXbxa\u3002"):
         assert ids(tokenizer, text) == library.encode(text).ids
-        assert len(tokenizer.spans(text)) == 3
+        assert len(list(tokenizer.spans(text))) == 3
 
 
 def test_removed_separators() -> None:
     """A character that is removed separates no words, also if it is a separator."""
     tokenizer = WordLevelTokenizer(IDS, replace(RULE, separators="-\n"))
     assert ids(tokenizer, "a-b go-od-\nb") == [1, 7, 3]
-    assert tokenizer.spans("a-b go-od-\nb") == [(0, 3), (4, 9), (11, 12)]
+    assert list(tokenizer.spans("a-b go-od-\nb")) == [(0, 3), (4, 9), (11, 12)]
 
 
 def test_replaced_strings() -> None:
@@ -138,7 +147,7 @@ def test_characters_beyond_ascii(lowercase: Lowercase, expected: list[int]) -> N
     tokenizer = WordLevelTokenizer(known, rule)
     text = "\u00c9\u3002don\u2019t\u2019\u3002A"
     assert ids(tokenizer, text) == tokenizers.Tokenizer.from_str(tokenizer.to_json()).encode(text).ids == expected
-    assert tokenizer.spans(text) == [(0, 1), (2, 7), (9, 10)]
+    assert list(tokenizer.spans(text)) == [(0, 1), (2, 7), (9, 10)]
 
 
 def test_last_ascii_character() -> None:
@@ -163,7 +172,7 @@ def test_the_only_characters_that_are_kept(removes: bool, words: list[str]) -> N
     text = "\u00e9\u00c9b\U0001f600\u3002a"
     assert rule.words(text) == words
     tokenizer = WordLevelTokenizer(IDS, rule)
-    assert len(tokenizer.spans(text)) == len(words)
+    assert len(list(tokenizer.spans(text))) == len(words)
     changes = tokenizer.changes()
     assert "".join(changes.get(each, each) for each in text).split() == words
     assert "\u00e9" not in changes
@@ -179,7 +188,7 @@ def test_dropped_words() -> None:
     """Without an id for unknown words, they are dropped, are not counted as tokens and have no span."""
     tokenizer = WordLevelTokenizer(IDS, replace(RULE, unknown_id=None, keeps_first=False))
     assert ids(tokenizer, "a zzz 'b ab good") == [2, 3, 7]
-    assert tokenizer.spans("a zzz 'b ab good") == [(0, 1), (7, 8), (12, 16)]
+    assert list(tokenizer.spans("a zzz 'b ab good")) == [(0, 1), (7, 8), (12, 16)]
 
 
 @given(of_characters, texts)
@@ -194,7 +203,7 @@ def test_single_characters(rule: Rule, text: str) -> None:
     again = read_tokenizer(content)
     assert isinstance(again, WordLevelTokenizer)
     assert (again.rule, again.unreachable) == (tokenizer.rule, tokenizer.unreachable)
-    spans = tokenizer.spans(text)
+    spans = list(tokenizer.spans(text))
     assert len(spans) == len(found)
     for (start, end), number in zip(spans, found, strict=True):
         assert number in ids(tokenizer, text[start:end])
@@ -209,7 +218,7 @@ def test_places_of_characters() -> None:
     assert tokenizer.unreachable == ("X", "ab", "\t")
     assert WordLevelTokenizer({"a": 2, "ab": 3}, rule).unreachable == ("ab",)
     assert ids(tokenizer, "\u0130!xA\t") == [5, 6, 2, 3]
-    assert tokenizer.spans("\u0130!xA\t") == [(0, 1), (0, 1), (3, 4), (4, 5)]
+    assert list(tokenizer.spans("\u0130!xA\t")) == [(0, 1), (0, 1), (3, 4), (4, 5)]
 
 
 @given(rules, st.sampled_from([(1, 2), (2,), (3, 1), (2, 1, 3)]), texts)
@@ -264,7 +273,7 @@ def test_kinds_of_all_characters() -> None:
 def test_spans(rule: Rule, text: str) -> None:
     """Every token except the start id has a span, and the text of a span is its word."""
     tokenizer = WordLevelTokenizer(IDS, rule)
-    spans = tokenizer.spans(text)
+    spans = list(tokenizer.spans(text))
     assert tokenizer.encode(text).tokens == len(spans) + (rule.start_id is not None)
     assert [word for start, end in spans for word in rule.words(text[start:end])] == [
         word for word in rule.words(text) if rule.unknown_id is not None or word in IDS
@@ -381,3 +390,19 @@ def test_unknown_rule_in_a_file(part: str, value: Any) -> None:
     document = json.loads(WordLevelTokenizer(IDS, RULE).to_json()) | {part: value}
     with pytest.raises(TokenizerError, match=f"{part}|not a tokenizer"):
         read_tokenizer(json.dumps(document))
+
+
+@given(st.one_of(rules, with_marks, of_characters), st.sampled_from([(1,), (2, 1)]), texts, st.integers(1, 5))
+def test_parts_of_a_text(rule: Rule, n_grams: tuple[int, ...], text: str, size: int) -> None:
+    """Ids and places do not depend on the parts in which a text is read."""
+    if not (rule.isolates_marks or rule.splits_characters):
+        rule = replace(rule, n_grams=n_grams)
+    tokenizer = WordLevelTokenizer(CHARACTERS if rule.splits_characters else IDS | {"a b": 8}, rule)
+
+    def read() -> tuple[Any, ...]:
+        found = tokenizer.encode(text)
+        return found.ids.tolist(), found.tokens, found.unknown_tokens, list(tokenizer.spans(text))
+
+    expected = read()
+    with patch.object(parts, "PART", size), patch.object(word_level, "PART", size):
+        assert read() == expected

@@ -289,7 +289,7 @@ def test_spans_let_other_threads_run() -> None:
     other.start()
     try:
         before = turns
-        assert len(WordTokenizer(["a"], 400).spans("a " * 500_000)) == 500_000
+        assert sum(1 for _ in WordTokenizer(["a"], 400).spans("a " * 500_000)) == 500_000
         assert turns > before + 5
     finally:
         ended.set()

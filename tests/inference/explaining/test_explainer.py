@@ -107,7 +107,7 @@ def test_any_words(classifier: Classifier, text: str) -> None:
 @given(st.text())
 def test_spans(text: str) -> None:
     """The tokenizer returns a span for every word."""
-    assert len(WordTokenizer([], 1).spans(text)) == len(WordTokenizer.split(text))
+    assert len(list(WordTokenizer([], 1).spans(text))) == len(WordTokenizer.split(text))
 
 
 def test_truncated_text(classifier: Classifier) -> None:
@@ -135,8 +135,8 @@ def test_filters(classifier: Classifier, network: Network) -> None:
         rows = network.embedding[pad([encoding.ids], 400)[0]]
         curve = [float((rows[t : t + 3] * bank.kernel[:, :, each.index]).sum()) for t in range(398)]
         assert each.activation == pytest.approx(max(0, max(curve) + bank.bias[each.index]), abs=1e-5)
-        best = int(np.argmax(curve)) - (400 - len(WordTokenizer([], 1).spans(text)))
-        words = WordTokenizer([], 1).spans(text)[max(best, 0) : best + 3]
+        best = int(np.argmax(curve)) - (400 - len(list(WordTokenizer([], 1).spans(text))))
+        words = list(WordTokenizer([], 1).spans(text))[max(best, 0) : best + 3]
         assert (each.start, each.end) == ((words[0][0], words[-1][1]) if words else (0, 0))
 
 
