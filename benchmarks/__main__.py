@@ -38,6 +38,7 @@ SECTIONS = {
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "subwords": Section(("own-models.md",), ("--rounds", "1", "--count", "4")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
+    "stops": Section(("decisions/sentences.md",), ("--rounds", "1", "--characters", "2000")),
     "accuracy.domains": Section(("../research/reviews/reviews-accuracy.md",), ("--smoke",)),
     "accuracy.neutral": Section(("models.md",), ("--smoke",)),
     "accuracy.few_rows": Section(("training.md",), ("--smoke",)),

@@ -59,12 +59,15 @@ _WIDE_MARKS = "[\u3002\uff01\uff1f\uff61]"
 _FACE = r"(?:[\u2600-\u27bf\u200d\ufe0f\U0001f000-\U0001faff]|[:;=]-?(?:[()]|[DPp]\b)|<3)"
 _LINE = r"(?:\r\n|[\n\r\x85\u2028\u2029])"
 
+#: The first character of a possible end of a sentence.
+_CANDIDATE = re.compile(rf"{_MARKS[:-1]}{_WIDE_MARKS[1:-1]}<\n\r\x85\u2028\u2029]")
+
 #: A possible end of a sentence. All quantifiers are possessive, and no character is matched more than a few times, so
 #: the search takes linear time.
 _BOUNDARY = re.compile(
     rf"""
     (?:
-        (?<! {_MARKS} ) (?P<marks> {_MARKS}++ ) (?: (?P<closing> [{re.escape(_CLOSING)}] ) | [^\S\n\r]*+ {_FACE} )*+
+        (?P<marks> {_MARKS}++ ) (?: (?P<closing> [{re.escape(_CLOSING)}] ) | [^\S\n\r]*+ {_FACE} )*+
       | (?P<wide> {_WIDE_MARKS}++ ) [{re.escape(_CLOSING)}]*+
       | (?P<tag> (?: < [bB] [rR] \s*+ /?+ > \s*+ )++ )
       | (?P<line> {_LINE} (?P<blank> [^\S\n\r]*+ {_LINE} )?+ \s*+ )
@@ -74,6 +77,15 @@ _BOUNDARY = re.compile(
     re.VERBOSE,
 )
 
+_SPACE = re.compile(r"\s++")
+
+#: The most characters that one search reads.
+_SEARCHED = 65_536
+
+#: The most characters that the rule reads from a possible end of a sentence on. What is beyond them, behind as many
+#: marks, quotation marks, emoji or spaces, does not change where the sentence ends.
+_READ = 10_000
+
 
 def split(text: str) -> Iterator[Span]:
     """Yield the sentences of a text in their order, without the space around them.
@@ -81,13 +93,39 @@ def split(text: str) -> Iterator[Span]:
     They do not overlap, and every other character is white space. Takes linear time and does not look ahead of the
     sentence that it yields. docs/decisions/sentences.md describes the rule.
     """
-    start = len(text) - len(text.lstrip())
-    for boundary in _BOUNDARY.finditer(text):
+    start = _skip_space(text, 0)
+    for boundary in _boundaries(text):
         if boundary.start() > start and _ends(text, start, boundary):
             yield start, start + len(text[start : boundary.end()].rstrip())
-            start = boundary.end("space")
+            start = _skip_space(text, boundary.end("space"))
     if rest := text[start:].rstrip():
         yield start, start + len(rest)
+
+
+def _boundaries(text: str) -> Iterator[re.Match[str]]:
+    """Yield the possible ends of sentences.
+
+    Calls of `re` keep the interpreter lock, so each reads a part of the text.
+    """
+    at = 0
+    while at < len(text):
+        window = at + _SEARCHED
+        if (candidate := _CANDIDATE.search(text, at, window)) is None:
+            at = window
+            continue
+        at = candidate.start()
+        boundary = _BOUNDARY.match(text, at, at + _READ)
+        at += 1
+        if boundary is not None:
+            yield boundary
+            at = boundary.end()
+
+
+def _skip_space(text: str, at: int) -> int:
+    """Return the place of the first character from `at` on that is not white space."""
+    while (space := _SPACE.match(text, at, at + _SEARCHED)) is not None:
+        at = space.end()
+    return at
 
 
 def _ends(text: str, start: int, boundary: re.Match[str]) -> bool:

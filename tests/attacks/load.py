@@ -13,7 +13,9 @@ from contextlib import suppress
 from typing import Any
 
 import grpc
+import httpx
 
+from benchmarks.stops import hostile_texts
 from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRequest
 from sentiment_conv1d.server.http.connection import DISCARD_SECONDS, MAX_PIPELINED
 from tests.attacks.http1 import WRITE_TIMEOUT
@@ -220,3 +222,21 @@ def large_batches(server: ServerProcess, times: int) -> int:
         outcomes = Counter(pool.map(ask, callers))
     assert outcomes.keys() <= {"200", "429", "RESOURCE_EXHAUSTED", "reset"}, dict(outcomes)
     return 40 * times * (len(body) + len(batch))
+
+
+@SCENARIOS.add(OPEN, peak_megabytes=BUFFERED_MEGABYTES)
+def long_texts_with_sentences(server: ServerProcess, times: int) -> int:
+    """Ask for the sentences of the longest texts, on two connections. Each is answered or rejected."""
+    bodies = [
+        json.dumps({"text": text, "sentences": True}, ensure_ascii=False).encode() for text in hostile_texts().values()
+    ]
+
+    def ask() -> int:
+        with httpx.Client(base_url=server.url, timeout=2 * PATIENCE, trust_env=False) as client:
+            for body in bodies * times:
+                status = client.post("/v1/predict", content=body).status_code
+                assert status in (200, 413, 429), f"a long text was answered with {status}"
+        return times * sum(map(len, bodies))
+
+    with ThreadPoolExecutor(2) as pool:
+        return sum(each.result() for each in [pool.submit(ask) for _ in range(2)])

@@ -40,6 +40,11 @@ from tests.processes import PROJECT, run
             "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
         ),
         ("accuracy.neutral", "| | reviews |"),
+        (
+            "stops",
+            "| repeated | sentences | words | replaced strings | kept characters | marks | characters "
+            "| n-grams of words | words of any script | n-grams of characters | subwords |",
+        ),
         ("scoring", "| | reviews/s | relative to twice one core | CPU µs per review |"),
         (
             "explaining",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from benchmarks.stops import hostile_texts
 from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.inference import sentences as rule
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.errors import NotExplainable
-from sentiment_conv1d.inference.sentences import split
+from sentiment_conv1d.inference.sentences import Span, split
 from tests.processes import PROJECT, SHIPPED_MODELS
 from tests.service import artifacts
 
@@ -21,7 +26,7 @@ CASES = PROJECT / "tests" / "inference" / "sentences.txt"
 #: What separates, joins or ends sentences, and what does not.
 PIECES = st.sampled_from(
     [
-        *"aIB7.!?…。\n\r \t\xa0\u2028\"'()[]-,:;<>/😀\u200d؟",
+        *"aIB7.!?…。\uff61\n\r \t\xa0\x85\u2028\"'()[]-,:;<>/😀\u200d؟",
         "Dr.",
         "U.S. ",
         "e.g. ",
@@ -33,6 +38,61 @@ PIECES = st.sampled_from(
         "A",
     ]
 )
+
+#: The whole rule for a possible end of a sentence, without a limit on what one match reads.
+WHOLE_RULE = re.compile(
+    r"""
+    (?:
+        (?<! [.!?\u2026\u203c\u203d\u2047\u2048\u2049\u061f\u06d4\u0964\u0965] )
+        (?P<marks> [.!?\u2026\u203c\u203d\u2047\u2048\u2049\u061f\u06d4\u0964\u0965]++ )
+        (?:
+            (?P<closing> ["'\u2019\u201d\xbb\u203a)\]}] )
+          | [^\S\n\r]*+ (?:[\u2600-\u27bf\u200d\ufe0f\U0001f000-\U0001faff]|[:;=]-?(?:[()]|[DPp]\b)|<3)
+        )*+
+      | (?P<wide> [\u3002\uff01\uff1f\uff61]++ ) ["'\u2019\u201d\xbb\u203a)\]}]*+
+      | (?P<tag> (?: < [bB] [rR] \s*+ /?+ > \s*+ )++ )
+      | (?P<line> (?:\r\n|[\n\r\x85\u2028\u2029])
+            (?P<blank> [^\S\n\r]*+ (?:\r\n|[\n\r\x85\u2028\u2029]) )?+ \s*+ )
+    )
+    (?=
+        (?P<space> \s*+ ) ["'\u2018\u201c\u201e\xab\u2039(\[{\xbf\xa1]*+ (?P<next> \w*+ )
+        (?P<joined> [.,;:!?\u2026)\]}]?+ )
+    )
+    """,
+    re.VERBOSE,
+)
+
+#: Texts below the limit, in which pieces can repeat hundreds of times.
+below_the_limit = st.lists(
+    st.one_of(PIECES, st.text(max_size=5), st.builds(lambda piece, count: piece * count, PIECES, st.integers(2, 900))),
+    max_size=40,
+).map(lambda pieces: "".join(pieces)[: rule._READ])
+
+
+def split_whole(text: str) -> Iterator[Span]:
+    """Split a text with one search of `WHOLE_RULE` over all of it."""
+    start = len(text) - len(text.lstrip())
+    for boundary in WHOLE_RULE.finditer(text):
+        if boundary.start() > start and rule._ends(text, start, boundary):
+            yield start, start + len(text[start : boundary.end()].rstrip())
+            start = boundary.end("space")
+    if rest := text[start:].rstrip():
+        yield start, start + len(rest)
+
+
+class Bounded:
+    """A regular expression whose calls must not read more than `most` characters."""
+
+    def __init__(self, pattern: re.Pattern[str], most: int) -> None:
+        self._pattern, self._most = pattern, most
+
+    def search(self, text: str, start: int, end: int) -> re.Match[str] | None:
+        assert end - start <= self._most
+        return self._pattern.search(text, start, end)
+
+    def match(self, text: str, start: int, end: int) -> re.Match[str] | None:
+        assert end - start <= self._most
+        return self._pattern.match(text, start, end)
 
 
 def sentences(text: str) -> list[str]:
@@ -46,13 +106,27 @@ def test_hard_cases(case: str) -> None:
     assert sentences("".join(parts)) == [part.strip() for part in parts]
 
 
-@given(st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=40).map("".join))
-@example("\ud800. \udfff")
-@example(". A. <br>")
-def test_any_text(text: str) -> None:
-    """Sentences are in order, do not overlap, begin and end with no space, and contain everything but space."""
+@given(below_the_limit, st.sampled_from([1, 2, 65_536]))
+@example("Dr. A U.S. b\u200d", 1)
+def test_equal_to_the_whole_rule(text: str, searched: int) -> None:
+    """Below the limit, sentences are those of one search over the whole text, whatever a search reads at once."""
+    with patch.object(rule, "_SEARCHED", searched):
+        assert list(split(text)) == list(split_whole(text))
+
+
+@given(st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=40).map("".join), st.sampled_from([1, 3, 10_000]))
+@example("\ud800. \udfff", 10_000)
+@example(". A. <br>", 10_000)
+@example("a.\n\n\n\n\n\nb", 3)
+def test_any_text(text: str, read: int) -> None:
+    """Sentences are in order, do not overlap, begin and end with no space, and contain everything but space.
+
+    This is so with any limit.
+    """
     end = 0
-    for start, stop in split(text):
+    with patch.object(rule, "_READ", read):
+        spans = list(split(text))
+    for start, stop in spans:
         assert end <= start < stop and not text[end:start].strip()
         assert text[start:stop] == text[start:stop].strip()
         end = stop
@@ -63,6 +137,23 @@ def test_any_text(text: str) -> None:
 def test_no_sentence(text: str) -> None:
     """White space has no sentence."""
     assert sentences(text) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "found"),
+    [("." * 25_000, 2), (". " + " " * 25_000, 2), (".\n" + "\n" * 25_000, 2), ('."' + '"' * 25_000, 1)],
+)
+def test_beyond_the_limit(run: str, found: int) -> None:
+    """Any number of marks, spaces or lines ends a sentence, and more quotation marks than the limit do not."""
+    assert len(sentences(f"One{run} Two.")) == found
+
+
+@pytest.mark.parametrize("text", hostile_texts(200_000).values(), ids=hostile_texts(1))
+def test_other_threads_run(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No call of `re`, which keeps the interpreter lock, reads more than a part of a text."""
+    for name, most in (("_CANDIDATE", 65_536), ("_SPACE", 65_536), ("_BOUNDARY", 10_000)):
+        monkeypatch.setattr(rule, name, Bounded(getattr(rule, name), most))
+    assert sum(1 for _ in split(text)) >= bool(text.strip())
 
 
 @pytest.mark.parametrize("piece", [*". \n'(😀a", "! ", "Dr. ", ".\n", '."', "<br ", "<br>", ". 😀"])
