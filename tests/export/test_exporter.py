@@ -99,7 +99,8 @@ def test_model_outside_the_family(recurrent: keras.Model, trained: Trained, tmp_
     loaded = from_keras_file(tmp_path / "recurrent.keras", LABELS, tmp_path / "tokenizer.json")
     exported = export(loaded, "recurrent", tmp_path / "repository")
     manifest = exported.artifact.manifest
-    assert exported.unfolded == "layer simple_rnn is where a global pooling layer should be"
+    [_, layer, _] = recurrent.layers
+    assert exported.unfolded == f"layer {layer.name} is where a global pooling layer should be"
     assert (manifest.convolution_widths, manifest.leading_padding) == ((), None)
     assert (manifest.configuration, manifest.metrics) == (None, None)
     assert len(manifest.parity) == 3

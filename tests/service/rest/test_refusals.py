@@ -126,7 +126,7 @@ def test_malformed_json(server: ServerProcess, path: str, body: bytes) -> None:
         ("/v1/predict_batch", b'{"texts": ["a", 1, 2]}', "texts.1"),
         ("/v1/predict_batch", b'{"texts": [["a"]]}', "texts.0"),
         ("/v1/predict_batch", b'{"texts": [{"text": "a"}]}', "texts.0"),
-        ("/v1/predict_batch", b'{"text": "a"}', "texts"),
+        ("/v1/predict_batch", b'{"text": "a"}', "text"),
         ("/v1/predict_batch", b'{"texts": []}', "texts"),
     ],
     ids=lambda value: repr(value[:24]),
