@@ -69,7 +69,7 @@ def variables(**others: str) -> dict[str, str]:
 
 def serve(folder: Path) -> str:
     """Return what `make serve` prints with a Python that works."""
-    process = started(folder, os.environ["PATH"], "serve", f"PYTHON={sys.executable}", "ARGS=--port 9000")
+    process = started(folder, os.environ["PATH"], "serve", f"PYTHON={sys.executable}", "CXX=", "ARGS=--port 9000")
     output, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     return output
