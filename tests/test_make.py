@@ -50,15 +50,20 @@ def write_wheel(path: Path) -> str:
 
 def started(folder: Path, path: str, *words: str) -> subprocess.Popen[str]:
     """Start make in a checkout, with this PATH and an index of packages in the checkout, in its own process group."""
-    return subprocess.Popen(
-        ["make", "--no-print-directory", *words],
-        cwd=folder,
-        env=variables(PATH=path, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(folder / "index")),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    # A process that a shell started in the background ignores Ctrl-C, and so would make.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            ["make", "--no-print-directory", *words],
+            cwd=folder,
+            env=variables(PATH=path, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(folder / "index")),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, ignored)
 
 
 def variables(**others: str) -> dict[str, str]:

@@ -14,6 +14,8 @@ from tests.processes import PATIENCE, PROJECT, environment, patch
 #: Sends SIGINT at one of the imports after the process has begun to handle it.
 INTERRUPTING = """
 import os, signal, sys
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background process
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 left = int(os.environ["IMPORTS"])
 
 def interrupt(event, arguments):
