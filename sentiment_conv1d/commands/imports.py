@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from types import FrameType
-from typing import NoReturn
+
+from sentiment_conv1d.commands.startup import end_at_once
 
 
 @contextmanager
@@ -39,17 +39,12 @@ def ended_at_once() -> Iterator[None]:
         yield
         return
     handled = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, _end) for number in handled}
+    before = {number: signal.signal(number, end_at_once) for number in handled}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
-    print("interrupted: nothing was written", file=sys.stderr, flush=True)
-    os._exit(130)
 
 
 def import_tensorflow() -> None:

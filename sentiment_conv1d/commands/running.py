@@ -81,7 +81,7 @@ def _report(failure: OSError) -> int:
     """Say why standard output cannot be written, unless its reader has ended, and return the exit status."""
     if isinstance(failure, BrokenPipeError):
         return UNREAD
-    print(f"error: the output cannot be written ({failure.strerror})", file=sys.stderr)
+    print(OutputError(failure).report, file=sys.stderr)
     return exit_status(failure)
 
 

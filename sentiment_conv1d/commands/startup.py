@@ -31,24 +31,25 @@ def begin() -> None:
         sys.exit(2)
     for number in (signal.SIGINT, signal.SIGTERM) if _serves() else (signal.SIGINT,):
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell ignores Ctrl-C for background processes
-            signal.signal(number, _end)
+            signal.signal(number, end_at_once)
 
 
 def finish() -> None:
     """Let Ctrl-C raise `KeyboardInterrupt` again. `serve` handles its signals itself."""
-    if signal.getsignal(signal.SIGINT) is _end and not _serves():
+    if signal.getsignal(signal.SIGINT) is end_at_once and not _serves():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _serves() -> bool:
-    return sys.argv[1:2] == ["serve"]
-
-
-def _end(number: int, frame: FrameType | None) -> NoReturn:
+def end_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    """End the process at a signal, before it has written anything."""
     if _serves():
         os._exit(0)
     os.write(2, b"interrupted: nothing was written\n")
     os._exit(130)
+
+
+def _serves() -> bool:
+    return sys.argv[1:2] == ["serve"]
 
 
 def _hint() -> str:

@@ -1,4 +1,4 @@
-// What a tab keeps until it is closed. If the browser refuses to store it, the page keeps it until it is left.
+// What a tab keeps until it is closed. If the browser refuses to store it, the page keeps it until the reader leaves it.
 
 const unstored = new Map();
 
