@@ -29,7 +29,8 @@ class Server:
     """A server on free ports, which runs from `with` to the end of the block.
 
     `{port}`, `{ports}` (separated by commas) and `{grpc_port}` in the arguments are replaced. `python` and the
-    variables of `environment` replace those of this process. Raises `LoadTestError` if the server does not start.
+    variables of `environment` replace those of this process. The server runs in `folder`. Raises `LoadTestError` if it
+    does not start.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Server:
         ports: int = 1,
         python: str = sys.executable,
         environment: Mapping[str, str] | None = None,
+        folder: Path = PROJECT,
     ) -> None:
         self.name = name
+        self._folder = folder
         self._python = python
         self._environment = {**os.environ, **(environment or {})}
         self.ports = [_free_port() for _ in range(ports)]
@@ -56,7 +59,7 @@ class Server:
         self._log = tempfile.TemporaryFile("a+b")
         self._process = subprocess.Popen(  # noqa: S603 - this Python, with arguments of our own
             [self._python, *self.arguments],
-            cwd=PROJECT,
+            cwd=self._folder,
             env=self._environment,
             stdout=subprocess.DEVNULL,
             stderr=self._log,
