@@ -43,6 +43,10 @@ class Shares:
         else:
             self._held.pop(caller, None)
 
+    def of(self, caller: str) -> int:
+        """Return what a caller holds."""
+        return self._held.get(caller, 0)
+
     def admits(self, caller: str, count: int, limit: int) -> bool:
         """Return whether a caller can get `count` more within a limit.
 
@@ -57,8 +61,8 @@ class Shares:
 
         The other one is the caller that holds most, if it is not given.
         """
-        most = max(self._held.values(), default=0) if other is None else self._held.get(other, 0)
-        return 2 * (self._held.get(caller, 0) + count) <= most
+        most = max(self._held.values(), default=0) if other is None else self.of(other)
+        return 2 * (self.of(caller) + count) <= most
 
     def ranked(self) -> list[str]:
         """Return the callers, those that hold most first."""

@@ -23,8 +23,8 @@ from sentiment_conv1d.server.grpc.method import Method
 from sentiment_conv1d.service.grpc.fields import check
 from sentiment_conv1d.service.grpc.service import Service, paths
 from sentiment_conv1d.service.models.state import ServiceState
-from sentiment_conv1d.service.scheduling.admission import RefusalCost
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, DataPlane
+from sentiment_conv1d.service.scheduling.refusals import RefusalCost
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
@@ -171,7 +171,7 @@ class MethodBuilder:
                 try:
                     if large:
                         # There may be no room any more.
-                        dataplane.announce(len(content), context.caller, _REFUSAL_COST.of(len(content)))
+                        dataplane.announce(len(content), context.caller, _REFUSAL_COST)
                         return False
                     context.time_limit = _remaining(call)
                     read = answer(parse(content), context)
@@ -194,7 +194,7 @@ class MethodBuilder:
         return message.SerializeToString()
 
     def _expect(self, size: int, caller: str) -> None:
-        self._dataplane.expect(size, caller, _REFUSAL_COST.of(size))
+        self._dataplane.expect(size, caller, _REFUSAL_COST)
 
     async def _parsing_turn(self, content: bytes, kind: type[Message], context: RequestContext) -> None:
         """Wait until a large message may be parsed. Raises `TooLarge` if it has too many fields or numbers."""

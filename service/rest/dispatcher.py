@@ -26,8 +26,8 @@ from sentiment_conv1d.service.rest.endpoint import EndpointRequest, WorkOrAnswer
 from sentiment_conv1d.service.rest.lifecycle import CLIENT_CLOSED_REQUEST, Lifecycle, complete, out_of_time, refuse
 from sentiment_conv1d.service.rest.protocol import STRICT_TRANSPORT, Document, RestProtocol
 from sentiment_conv1d.service.rest.routes import Match, Routes
-from sentiment_conv1d.service.scheduling.admission import RefusalCost
 from sentiment_conv1d.service.scheduling.dataplane import INLINE_CHARACTERS, STEPPED_CHARACTERS
+from sentiment_conv1d.service.scheduling.refusals import RefusalCost
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 
@@ -90,7 +90,7 @@ class Dispatcher:
         if length > INLINE_CHARACTERS and not self._state.access.admits(charge.caller):
             return None
         try:
-            self._dataplane.expect(length, charge.caller, _REFUSAL_COST.of(length))
+            self._dataplane.expect(length, charge.caller, _REFUSAL_COST)
         except Overloaded as error:
             charge.refusal = error.with_traceback(None)  # its frames refer to the charge: a reference cycle
         return partial(self.start, match)
@@ -109,7 +109,7 @@ class Dispatcher:
                     raise request.charge.refusal
                 if request.size > INLINE_CHARACTERS:
                     # There may be no room any more.
-                    self._dataplane.announce(request.size, context.caller, _REFUSAL_COST.of(request.size))
+                    self._dataplane.announce(request.size, context.caller, _REFUSAL_COST)
                     return self.serve(match, request, context)
                 work = self._read(match, request, context, request.take_body())
                 if isinstance(work, Work) and self._dataplane.start(work, reply):

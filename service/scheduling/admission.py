@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from time import perf_counter
-from typing import NamedTuple
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.server.network.shares import Shares, overloaded
+from sentiment_conv1d.service.scheduling.refusals import READ, RefusalBudget, RefusalCost
 from sentiment_conv1d.service.telemetry.metrics import Metrics
-
-#: Seconds of the event loop and of the kernel that the refusal of a small request takes.
-REFUSAL_SECONDS = 0.00004
-
-#: The part of the time that refusals get, and the seconds for which they can be ahead of it.
-_REFUSAL_PART = 0.18
-_REFUSAL_BURST_SECONDS = 0.01
 
 #: Characters that count as one more text. An ordinary review has fewer and takes 0.1 or 0.2 ms, and a text of a million
 #: characters takes more than 100 ms.
 _CHARACTERS = 4096
-
-
-class RefusalCost(NamedTuple):
-    """Seconds of the event loop and of the kernel that a refusal takes, and more for every byte of the request."""
-
-    request: float
-    byte: float
-
-    def of(self, size: int) -> float:
-        """Return the seconds for a request of `size` bytes."""
-        return self.request + size * self.byte
 
 
 def weigh(texts: int, characters: int) -> int:
@@ -56,44 +37,66 @@ class Admission:
         self._metrics = metrics
         self._requests = Shares()
         self._texts = {False: Shares(), True: Shares()}
-        self._announced: list[tuple[str, int]] = []  # callers and texts of large requests
-        self._paid = 0.0  # the time at which refusals have had no more than their part
+        self._sizes = Shares()  # bytes of large requests
+        self._announced: list[tuple[str, int, int]] = []  # callers, texts and bytes of large requests
+        self._refusals = RefusalBudget()
 
-    def pause(self) -> float:
-        """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""
+    def pause(self, read: float) -> float:
+        """Return for how many seconds no request should be read, so that refusals do not displace accepted work.
+
+        `read` is the number of seconds for which requests were read since the last call.
+        """
+        self._refusals.measure(read)
         texts = max(shares.total for shares in self._texts.values())
         if 4 * self._requests.total < 3 * self._max_requests and 4 * texts < 3 * self._max_texts:
             return 0.0  # there is room
-        return max(0.0, self._paid - _REFUSAL_BURST_SECONDS - perf_counter())
+        if pause := self._refusals.pause():
+            self._metrics.reading_paused(pause)
+        return pause
 
-    def check(self, texts: int, *, large: bool, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
+    def weigh_unparsed(self, texts: int, size: int, caller: str) -> int:
+        """Return how many texts a large request of `size` bytes counts as before it is parsed, at least `texts`.
+
+        It counts as many for its bytes as the large requests of its caller that wait, because a request that is refused
+        after it has been parsed takes several times as long as one that is refused before.
+        """
+        waiting = self._sizes.of(caller)
+        return max(texts, size * self._texts[True].of(caller) // waiting) if waiting else texts
+
+    def expect(self, texts: int, size: int, *, large: bool, caller: str = "", cost: RefusalCost = READ) -> None:
+        """Note that a request of `size` bytes begins to be read. Raises the error of `check`."""
+        self._refusals.expect(size)
+        self.check(texts, size, large=large, caller=caller, cost=cost)
+
+    def check(self, texts: int, size: int = 0, *, large: bool, caller: str = "", cost: RefusalCost = READ) -> None:
         """Raise `Overloaded` if a request of a caller that counts as `texts` texts exceeds a limit.
 
-        `cost` is the number of seconds that its refusal takes. Most bytes of a refused request are read, too.
+        `size` is its bytes, and `cost` that of its refusal. Most bytes of a refused request are read, too.
         """
         requests, waiting = self._requests, self._texts[large]
         if not requests.admits(caller, 1, self._max_requests):
-            raise self._refused(cost, caller, f"{requests.total} requests are waiting, which is the limit")
+            raise self._refused(size, cost, caller, f"{requests.total} requests are waiting, which is the limit")
         if waiting.total and not waiting.admits(caller, texts, self._max_texts):
             limit = f"would exceed the limit of {self._max_texts}"
-            raise self._refused(cost, caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
+            raise self._refused(size, cost, caller, f"{waiting.total} texts are waiting and {texts} more {limit}")
 
-    def announce(self, texts: int, *, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
+    def announce(self, texts: int, size: int, *, caller: str = "", cost: RefusalCost = READ) -> None:
         """Count a large request that enters in the next turn of the event loop. Raises the error of `check`."""
-        self.check(texts, large=True, caller=caller, cost=cost)
+        self.check(texts, size, large=True, caller=caller, cost=cost)
         if not self._announced:
             asyncio.get_running_loop().call_soon(self._forget_announced)
-        self._announced.append((caller, texts))
+        self._announced.append((caller, texts, size))
         self._texts[True].change(caller, texts)
+        self._sizes.change(caller, size)
 
-    def enter(self, texts: int, *, large: bool, caller: str = "") -> None:
-        """Count a request until `leave`. Raises `Overloaded` if it exceeds a limit."""
+    def enter(self, texts: int, size: int = 0, *, large: bool, caller: str = "") -> None:
+        """Count a request until `leave`, a large one with its bytes. Raises `Overloaded` if it exceeds a limit."""
         self.check(texts, large=large, caller=caller)
-        self._change(1, texts, large, caller)
+        self._change(1, texts, size, large, caller)
 
-    def leave(self, texts: int, *, large: bool, caller: str = "") -> None:
+    def leave(self, texts: int, size: int = 0, *, large: bool, caller: str = "") -> None:
         """Stop counting a request."""
-        self._change(-1, -texts, large, caller)
+        self._change(-1, -texts, -size, large, caller)
 
     def leave_together(self, requests: Iterable[tuple[str, int]]) -> None:
         """Stop counting small requests: the caller and the number of texts of each."""
@@ -102,16 +105,19 @@ class Admission:
             self._texts[False].change(caller, -texts)
         self._metrics.waiting(self._requests.total, self._texts[False].total + self._texts[True].total)
 
-    def _refused(self, cost: float, caller: str, reason: str) -> Overloaded:
-        self._paid = max(self._paid, perf_counter()) + cost / _REFUSAL_PART
+    def _refused(self, size: int, cost: RefusalCost, caller: str, reason: str) -> Overloaded:
+        self._refusals.refuse(size, cost)
         return overloaded(caller, reason)
 
     def _forget_announced(self) -> None:
-        for caller, texts in self._announced:
+        for caller, texts, size in self._announced:
             self._texts[True].change(caller, -texts)
+            self._sizes.change(caller, -size)
         self._announced.clear()
 
-    def _change(self, requests: int, texts: int, large: bool, caller: str) -> None:
+    def _change(self, requests: int, texts: int, size: int, large: bool, caller: str) -> None:
         self._requests.change(caller, requests)
         self._texts[large].change(caller, texts)
+        if large:
+            self._sizes.change(caller, size)
         self._metrics.waiting(self._requests.total, self._texts[False].total + self._texts[True].total)

@@ -27,7 +27,7 @@ from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.inference.sentences import Sentence, Span, attribute, split
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, RequestError, TooLarge
 from sentiment_conv1d.service.errors import Invalid, explaining
-from sentiment_conv1d.service.scheduling.admission import REFUSAL_SECONDS, Admission, weigh
+from sentiment_conv1d.service.scheduling.admission import Admission, weigh
 from sentiment_conv1d.service.scheduling.batching import (
     Batch,
     Batcher,
@@ -41,6 +41,7 @@ from sentiment_conv1d.service.scheduling.batching import (
     submit,
 )
 from sentiment_conv1d.service.scheduling.parsing import Parsing
+from sentiment_conv1d.service.scheduling.refusals import READ, RefusalCost
 from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
@@ -242,36 +243,39 @@ class DataPlane:
         if len(text) > self._request_limits.characters:
             raise TooLarge(f"text {number}: {len(text)} characters; the limit is {self._request_limits.characters}")
 
-    def expect(self, size: int, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
+    def expect(self, size: int, caller: str = "", cost: RefusalCost = READ) -> None:
         """Raise `Overloaded` if a request of `size` bytes of a caller would be rejected, before it is received.
 
-        `cost` is the number of seconds that its refusal takes.
+        `cost` is that of its refusal.
         """
         if size > INLINE_CHARACTERS or not self.runs_in_turns:
-            self._admission.check(self._weigh_unparsed(size), large=True, caller=caller, cost=cost)
+            self._admission.expect(self._weigh_unparsed(size, caller), size, large=True, caller=caller, cost=cost)
         else:
-            self._admission.check(1, large=False, caller=caller, cost=cost)
+            self._admission.expect(1, size, large=False, caller=caller, cost=cost)
 
-    def announce(self, size: int, caller: str = "", cost: float = REFUSAL_SECONDS) -> None:
+    def announce(self, size: int, caller: str = "", cost: RefusalCost = READ) -> None:
         """Count a complete large request of `size` bytes until its task has started. Raises `Overloaded`.
 
-        `cost` is the number of seconds that its refusal takes.
+        `cost` is that of its refusal.
         """
-        self._admission.announce(self._weigh_unparsed(size), caller=caller, cost=cost)
+        self._admission.announce(self._weigh_unparsed(size, caller), size, caller=caller, cost=cost)
 
-    def pause(self) -> float:
-        """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""
-        return self._admission.pause()
+    def pause(self, read: float) -> float:
+        """Return for how many seconds no request should be read, so that refusals do not displace accepted work.
+
+        `read` is the number of seconds for which requests were read since the last call.
+        """
+        return self._admission.pause(read)
 
     @contextmanager
     def parsing_large(self, size: int, caller: str) -> Iterator[None]:
         """Count a large request of `size` bytes while it waits to be parsed, and is. Raises `Overloaded`."""
-        texts = self._weigh_unparsed(size)
-        self._admission.enter(texts, large=True, caller=caller)
+        texts = self._weigh_unparsed(size, caller)
+        self._admission.enter(texts, size, large=True, caller=caller)
         try:
             yield
         finally:
-            self._admission.leave(texts, large=True, caller=caller)
+            self._admission.leave(texts, size, large=True, caller=caller)
 
     async def explain(
         self,
@@ -332,7 +336,7 @@ class DataPlane:
 
         Admission control counts each character as `cost` characters.
         """
-        async with self._place(context.caller, weigh(1, cost * size), self._time_limit(context)):
+        async with self._place(context.caller, weigh(1, cost * size), size, self._time_limit(context)):
             if size > INLINE_CHARACTERS:
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work)
             async with self._explaining:
@@ -446,9 +450,9 @@ class DataPlane:
             self._request_log.add(context, work.classifier.manifest, rows, answers)
         return work.answer(predictions)
 
-    def _weigh_unparsed(self, size: int) -> int:
+    def _weigh_unparsed(self, size: int, caller: str) -> int:
         """Return how many texts a large request of `size` bytes counts as before it is parsed."""
-        return weigh(self._large, size)
+        return self._admission.weigh_unparsed(weigh(self._large, size), size, caller)
 
     def _batchers_of(self, classifier: ServedClassifier) -> _Batchers:
         return self._batchers.get(classifier) or self._make_batchers(classifier)
@@ -460,7 +464,7 @@ class DataPlane:
         batcher = medium if len(rows) <= PIECE_ROWS and size <= STEPPED_CHARACTERS else large
         predictions: list[Prediction] = []
         queue = tokenize = infer = 0
-        async with self._place(work.context.caller, weigh(len(rows), size), work.seconds):
+        async with self._place(work.context.caller, weigh(len(rows), size), size, work.seconds):
             for start in range(0, len(rows), batcher.max_rows):
                 submitted = perf_counter_ns()
                 piece = await submit(batcher, rows[start : start + batcher.max_rows], work.encode, size)
@@ -471,16 +475,16 @@ class DataPlane:
         return Done(predictions, BatchTimes(work.arrived + queue, tokenize, infer))
 
     @asynccontextmanager
-    async def _place(self, caller: str, texts: int, seconds: float) -> AsyncIterator[None]:
+    async def _place(self, caller: str, texts: int, size: int, seconds: float) -> AsyncIterator[None]:
         """Count a large request of a caller in admission control as `texts` texts, and enforce its time limit."""
-        self._admission.enter(texts, large=True, caller=caller)
+        self._admission.enter(texts, size, large=True, caller=caller)
         try:
             async with asyncio.timeout(seconds):
                 yield
         except TimeoutError:
             raise DeadlineExceeded(f"no answer within {seconds:g} s") from None
         finally:
-            self._admission.leave(texts, large=True, caller=caller)
+            self._admission.leave(texts, size, large=True, caller=caller)
 
     def _time_limit(self, context: RequestContext, own: float | None = None) -> float:
         """Return the seconds that a request may take, and note whether its client set them.

@@ -71,6 +71,11 @@ FAILED = Metric(
 )
 _REQUESTS_WAITING = Metric("sentiment_requests_waiting", "gauge", "Requests that wait for a run or run.")
 _TEXTS_WAITING = Metric("sentiment_texts_waiting", "gauge", "Texts of these requests.")
+_READING_PAUSED = Metric(
+    "sentiment_reading_paused_seconds_total",
+    "counter",
+    "Time in which workers read nothing, because refusals had taken their part of the time.",
+)
 LOADS = Metric(
     "sentiment_model_loads_total", "counter", "Versions loaded, or refused, while the service ran.", ("outcome",)
 )
@@ -230,6 +235,7 @@ class Metrics:
         self._in_flight = layout.numbers(_IN_FLIGHT, product(routes))
         self._requests_waiting = layout.number(_REQUESTS_WAITING)
         self._texts_waiting = layout.number(_TEXTS_WAITING)
+        self._reading_paused = layout.number(_READING_PAUSED)
         self._store_success = layout.number(_STORE_SUCCESS)
         self._events = {
             metric: layout.numbers(metric, product(*([routes] if "protocol" in metric.labels else []), values))
@@ -356,6 +362,10 @@ class Metrics:
         row = self._counters.row
         row[self._requests_waiting] = requests
         row[self._texts_waiting] = texts
+
+    def reading_paused(self, seconds: float) -> None:
+        """Count the seconds of a pause in which nothing is read."""
+        self._counters.row[self._reading_paused] += seconds
 
     def store_updated(self, timestamp: float) -> None:
         """Set when the copies of a store were last updated, in seconds since 1970. Call it in one process only."""

@@ -1,6 +1,9 @@
 """Admission control limits requests and their texts."""
 
+import asyncio
+
 import pytest
+import uvloop
 
 from sentiment_conv1d.server.errors import Overloaded
 from sentiment_conv1d.service.scheduling.admission import Admission, weigh
@@ -54,31 +57,22 @@ def test_texts(metrics: Metrics) -> None:
 
 
 def test_pause_after_refusals(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals get a part of the time: after many of them nothing is read for a while, unless there is room."""
-    now = 100.0
-    monkeypatch.setattr("sentiment_conv1d.service.scheduling.admission.perf_counter", lambda: now)
+    """After many refusals nothing is read for a while, which is counted, unless a quarter of a limit is free."""
+    monkeypatch.setattr("sentiment_conv1d.service.scheduling.refusals.perf_counter", lambda: 100.0)
     admission = Admission(100, 10, metrics)
     admission.enter(7, large=True)
 
-    def refuse(cost: float = 0.00004) -> float:
-        before = admission.pause()
-        with pytest.raises(Overloaded):
-            admission.check(5, large=True, cost=cost)
-        return admission.pause() - before
+    def pause() -> float:
+        for _ in range(60):
+            with pytest.raises(Overloaded):
+                admission.expect(5, 0, large=True)
+        return admission.pause(0.01)
 
-    for _ in range(60):
-        refuse()
-    assert admission.pause() == 0.0  # a quarter of the limit is free
+    assert pause() == 0.0
     admission.enter(1, large=True)
-    assert 0.0001 < refuse() < refuse(0.0004) < 0.01
-    pause = admission.pause()
-    now += pause / 2
-    assert admission.pause() == pytest.approx(pause / 2)
-    now += pause
-    assert admission.pause() == 0.0
-    for _ in range(3):
-        refuse()
-    assert admission.pause() == 0.0  # a few are free
+    paused = pause()
+    assert paused > 0.01
+    assert value(read(metrics), "sentiment_reading_paused_seconds_total") == paused
 
 
 def test_weight_of_texts() -> None:
@@ -86,6 +80,37 @@ def test_weight_of_texts() -> None:
     assert weigh(3, 4095) == 3
     assert weigh(3, 4096) == 4
     assert weigh(1, 4096 * 4095) == 4096
+
+
+def test_unparsed_requests(metrics: Metrics) -> None:
+    """A large request that is not parsed counts as many texts for its bytes as those of its caller that wait."""
+    admission = Admission(10, 1000, metrics)
+    admission.enter(138, 43_000, large=True, caller="many")
+    assert admission.weigh_unparsed(42, 43_000, "many") == 138
+    assert admission.weigh_unparsed(42, 86_000, "many") == 276
+    assert admission.weigh_unparsed(42, 4_300, "many") == 42  # no fewer than any other
+    assert admission.weigh_unparsed(42, 43_000, "other") == 42
+    admission.enter(62, 57_000, large=True, caller="many")
+    assert admission.weigh_unparsed(42, 50_000, "many") == 100
+    for texts, size in ((138, 43_000), (62, 57_000)):
+        admission.leave(texts, size, large=True, caller="many")
+    assert admission.weigh_unparsed(42, 43_000, "many") == 42
+
+
+def test_announced_requests(metrics: Metrics) -> None:
+    """A request that enters in the next turn counts until then, with its texts and its bytes."""
+    admission = Admission(10, 100, metrics)
+
+    async def announce() -> None:
+        admission.announce(60, 10_000, caller="one")
+        assert admission.weigh_unparsed(42, 10_000, "one") == 60
+        with pytest.raises(Overloaded, match="60 texts are waiting and 60 more"):
+            admission.announce(60, 10_000, caller="one")
+        await asyncio.sleep(0)
+        assert admission.weigh_unparsed(42, 10_000, "one") == 42
+        admission.announce(60, 10_000, caller="one")
+
+    uvloop.run(announce())
 
 
 def test_request_that_is_alone(metrics: Metrics) -> None:
