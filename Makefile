@@ -206,10 +206,12 @@ export: $(VENV)/.train  ## publish a run as the next version: make export RUN=ru
 
 BUILD ?= build
 
-# Pinned with hashes for every supported Python and platform. Needs `uv`, which the development dependencies include.
+# Pinned with hashes for every supported Python and platform, and with extras: pip 23 does not apply the pin of `coverage` to
+# `coverage[toml]`, and refuses its newest release because it is not pinned. Needs `uv`, which the development dependencies
+# include.
 UV ?= $(or $(shell command -v uv),$(BIN)/uv)
-PIN := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-	--no-header $(UPGRADE)
+PIN := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
+	--no-annotate --no-header $(UPGRADE)
 COMPILE := $(PIN) pyproject.toml --extra tracing
 
 # One file for each environment. The sets for load tests and for training are parts of the one for development.

@@ -9,11 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import distributions
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
+from tests.pins import pinned, read_pins
 from tests.processes import PATIENCE, PROJECT
 from tests.programs import needed
 
@@ -265,9 +269,23 @@ def test_help() -> None:
 
 def test_pins_of_the_training_tools() -> None:
     """The development tools include the training tools with the same versions, so both fit into one environment."""
-    training, development = pins("train"), pins("dev")
+    training, development = dict(pinned("train.txt")), dict(pinned("dev.txt"))
     assert {"keras", "scikit-learn", "tf2onnx"} <= set(training)
     assert training.items() <= development.items()
+
+
+def test_pins_of_extras() -> None:
+    """Packages are pinned with the extras that others require: pip 23 does not apply a pin of NAME to NAME[EXTRA]."""
+    pins = {pin.name: pin.extras for pin in read_pins("dev.txt")}
+    requirements = [
+        Requirement(line)
+        for distribution in distributions()
+        if canonicalize_name(distribution.name) in pins
+        for line in distribution.requires or ()
+    ]
+    required = [each for each in requirements if each.extras and (each.marker is None or each.marker.evaluate())]
+    assert "coverage" in {each.name for each in required}
+    assert [str(each) for each in required if not each.extras <= pins[canonicalize_name(each.name)]] == []
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -326,9 +344,3 @@ def test_audit_of_bad_pins(tmp_path: Path) -> None:
     assert finished.returncode != 0
     assert "make audit: FAILED: bad" in finished.stdout.splitlines()
     assert "would have audited" in finished.stderr
-
-
-def pins(name: str) -> dict[str, str]:
-    """Return the pinned versions of a set of requirements."""
-    content = (PROJECT / "requirements" / f"{name}.txt").read_text()
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", content, re.MULTILINE))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.test_container import pinned
+from tests.pins import pinned
 from tests.processes import PATIENCE, PROJECT
 from tests.programs import find
 

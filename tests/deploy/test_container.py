@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pins import pinned
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.programs import output
 
@@ -28,11 +29,6 @@ def instruction(stage: str, name: str) -> str:
     """Return the argument of a stage's only instruction of that name."""
     [line] = [line for line in STAGES[stage] if line.startswith(f"{name} ")]
     return line.removeprefix(f"{name} ")
-
-
-def pinned(pins: str) -> set[tuple[str, str]]:
-    """Return the names and versions of the packages in a requirements file."""
-    return set(re.findall(r"^([\w.-]+)==(\S+)", (PROJECT / "requirements" / pins).read_text(), re.MULTILINE))
 
 
 def test_lint() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.pins import read_pins
 from tests.processes import PATIENCE, PROJECT
 from tests.programs import find, output
 
@@ -70,10 +71,7 @@ def test_subject(document: dict[str, Any]) -> None:
 
 def test_packages(document: dict[str, Any]) -> None:
     """The document contains every pinned package with its version and its hashes, and no other package."""
-    pinned = {
-        (name, version): set(re.findall(r"--hash=sha256:(\w+)", hashes))
-        for name, version, hashes in re.findall(r"^([\w.-]+)==(\S+)(.*?)(?=^\S|\Z)", PINS.read_text(), re.M | re.S)
-    }
+    pinned = {(pin.name, pin.version): pin.digests for pin in read_pins(PINS.name)}
     contained = {
         (component["name"], component["version"]): {
             each["content"] for reference in component["externalReferences"] for each in reference["hashes"]
