@@ -17,7 +17,7 @@ BASELINE_MODULES := benchmarks/baselines/node/node_modules
 BASELINE_PROGRAM := benchmarks/baselines/competent
 
 .PHONY: help serve test test-all slow test-ray interop loadtest benchmarks compare faults attacks fuzz mutants compiler g++ debian interop-packages node baseline-packages lint format train \
-	without-data train-accurate train-reviews export tensorflow-wheels requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean again
+	without-data without-run train-accurate train-reviews export tensorflow-wheels requirements check-arm64 audit sbom dist upload pin-images chart values-schema stubs build/package clean again
 
 .DEFAULT_GOAL := help
 
@@ -201,8 +201,12 @@ train-reviews: DATA := imdb reviews
 train-reviews: $(VENV)/.train  ## train the shipped model `reviews`: make train-reviews DATA="imdb reviews mine"
 	$(BIN)/python -m research reviews --data $(DATA) --out $(RUN) $(ARGS)
 
-export: $(VENV)/.train  ## publish a run as the next version: make export RUN=runs/mine
+export: $(if $(wildcard $(RUN)),,without-run) $(VENV)/.train  ## publish a run as the next version: make export RUN=runs/mine
 	$(BIN)/python -m export $(RUN) $(ARGS)
+
+without-run:
+	@echo 'make export needs RUN, the folder of a trained model: $(RUN) does not exist.' \
+		'To train one: make train DATA=reviews.csv RUN=$(RUN)' >&2; exit 2
 
 BUILD ?= build
 

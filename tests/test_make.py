@@ -210,6 +210,15 @@ def test_training_without_data() -> None:
     assert not (PROJECT / "missing").exists()
 
 
+def test_export_without_a_run() -> None:
+    """`make export` installs nothing for a run that does not exist, and says how to train one."""
+    process = started(PROJECT, os.environ["PATH"], "export", "VENV=missing", "RUN=runs/no-such-run")
+    output, error = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, output) == (2, "")
+    assert "runs/no-such-run does not exist" in error and "make train DATA=reviews.csv RUN=runs/no-such-run" in error
+    assert not (PROJECT / "missing").exists()
+
+
 @pytest.mark.parametrize("target", ["train", "train-accurate", "train-reviews", "export"])
 def test_training_without_the_development_tools(target: str, tmp_path: Path) -> None:
     """On a fresh machine, training and export install the training tools, and no development tools."""
@@ -232,7 +241,7 @@ def test_check_before_the_installation(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("words", ["test", "train DATA=imdb", "train DATA=docs/tickets.csv", "train-reviews", "export"])
+@pytest.mark.parametrize("words", ["test", "train DATA=imdb", "train DATA=docs/tickets.csv", "train-reviews", "export RUN=docs"])
 def test_python_without_tensorflow(words: str, tmp_path: Path) -> None:
     """With Python 3.14, commands that need TensorFlow say in one line that it has no wheels, and install nothing."""
     python = tmp_path / "bin" / "python"

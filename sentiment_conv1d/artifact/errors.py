@@ -28,8 +28,9 @@ class SentimentError(Exception):
 
     @property
     def report(self) -> str:
-        """The error as a terminal shows it, without line breaks, which file names and other libraries may contain."""
-        return f"error: {' '.join(str(self).split())}"
+        """The error as a terminal shows it: file names and other libraries may contain line breaks and control characters."""
+        line = " ".join(str(self).split())
+        return f"error: {''.join(each if each.isprintable() else repr(each)[1:-1] for each in line)}"
 
 
 class TransientError(SentimentError):
