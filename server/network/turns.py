@@ -42,8 +42,8 @@ class Turns:
     connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
     strangers.
 
-    `pause` gets the number of seconds for which connections were read since its last call, and returns for how many
-    seconds nothing is read, for which the application can have reasons.
+    `pause` returns for how many seconds nothing is read, for which the application can have reasons. It is called once a
+    turn.
 
     The time of a turn is that of reading. What runs in between, such as a model, does not shorten it. The tasks of
     requests run after the parsing that starts them, so their time is not measured but estimated: a connection calls
@@ -52,12 +52,11 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.pause: Callable[[float], float] = lambda read: 0.0
+        self.pause: Callable[[], float] = lambda: 0.0
         #: By share, the connections with access and all others.
         self._waiting: tuple[tuple[deque[Reader], deque[Reader]], ...] = tuple((deque(), deque()) for _ in _SHARES)
         self._begun = False  # whether a connection was read in this turn
         self._left = 0.0  # seconds of this turn
-        self._read = 0.0  # seconds since the last call of `pause`
         self._context = copy_context()  # so that a call does not start in the context of another call
 
     def read_or_wait(self, reader: Reader, received: int) -> bool:
@@ -83,8 +82,7 @@ class Turns:
     def _begin(self) -> bool:
         """Begin a turn. Returns whether connections may be read in it."""
         self._begun = True
-        read, self._read = self._read, 0.0
-        if pause := self.pause(read):
+        if pause := self.pause():
             self._left = 0.0
             self._loop.call_later(pause, self._next_turn, context=self._context)
             return False
@@ -112,9 +110,7 @@ class Turns:
         """Give a connection one share. Returns whether it has more to read."""
         now = perf_counter()
         more = reader.read(now + min(self._left, _SHARES[share]))
-        spent = perf_counter() - now
-        self._left -= spent
-        self._read += spent
+        self._left -= perf_counter() - now
         if more:
             self._add(_LATER, reader)
         return more

@@ -41,12 +41,12 @@ class Admission:
         self._announced: list[tuple[str, int, int]] = []  # callers, texts and bytes of large requests
         self._refusals = RefusalBudget()
 
-    def pause(self, read: float) -> float:
+    def pause(self) -> float:
         """Return for how many seconds no request should be read, so that refusals do not displace accepted work.
 
-        `read` is the number of seconds for which requests were read since the last call.
+        It is called once a turn of the event loop.
         """
-        self._refusals.measure(read)
+        self._refusals.measure()
         texts = max(shares.total for shares in self._texts.values())
         if 4 * self._requests.total < 3 * self._max_requests and 4 * texts < 3 * self._max_texts:
             return 0.0  # there is room

@@ -260,12 +260,9 @@ class DataPlane:
         """
         self._admission.announce(self._weigh_unparsed(size, caller), size, caller=caller, cost=cost)
 
-    def pause(self, read: float) -> float:
-        """Return for how many seconds no request should be read, so that refusals do not displace accepted work.
-
-        `read` is the number of seconds for which requests were read since the last call.
-        """
-        return self._admission.pause(read)
+    def pause(self) -> float:
+        """Return for how many seconds no request should be read, so that refusals do not displace accepted work."""
+        return self._admission.pause()
 
     @contextmanager
     def parsing_large(self, size: int, caller: str) -> Iterator[None]:

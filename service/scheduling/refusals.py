@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NamedTuple
 
 #: The part of the time that refusals get, and the seconds for which they can be ahead of it.
@@ -32,15 +32,17 @@ READ = RefusalCost(0.00004, 0.0)
 class RefusalBudget:
     """Measures the time of refusals, and says for how long nothing should be read after them.
 
-    Much of the time that a refusal takes follows its decision: the rest of its message still arrives, and is dropped.
-    So no refusal is measured by itself. Of the time in which all connections were read, refusals have the part that
-    they have in the requests of the last turns, weighted by their bytes, but no more than the most that they can take.
+    Much of the time that a refusal takes is before or after its decision: the kernel hands over its message, and drops
+    the rest of it later. So no refusal is measured by itself. Of the processor time of the event loop, refusals have
+    the part that they have in the requests of the last turns, weighted by their bytes, but no more than the most that
+    they can take.
     """
 
     def __init__(self) -> None:
         self._expected = 0.0  # weights of the requests of the last turns
         self._refused = 0.0  # and of their refusals
         self._most = 0.0  # seconds that these can still take
+        self._measured = thread_time()
         self._paid = 0.0  # the time of `perf_counter` at which refusals have had no more than their part
 
     def expect(self, size: int) -> None:
@@ -52,11 +54,12 @@ class RefusalBudget:
         self._refused += 1 + size / _BYTES
         self._most += cost.request + size * cost.byte
 
-    def measure(self, seconds: float) -> None:
-        """End a turn in which connections were read for so many seconds."""
+    def measure(self) -> None:
+        """End a turn of the event loop, on its thread."""
+        measured, self._measured = self._measured, thread_time()
         if self._most:
             part = self._refused / max(self._refused, self._expected)
-            taken = min(seconds * part, self._most)
+            taken = min((self._measured - measured) * part, self._most)
             self._most -= taken
             self._paid = max(self._paid, perf_counter()) + taken / _PART
         self._expected *= _DECAY

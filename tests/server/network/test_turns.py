@@ -99,7 +99,7 @@ def test_time_of_a_turn(loop: Loop, turns: Turns) -> None:
 def test_pause(loop: Loop, turns: Turns) -> None:
     """During a pause, no connection is read, and afterwards each one gets its turn."""
     pauses = [0.5, 0.25, 0.0]
-    turns.pause = lambda read: pauses.pop(0) if pauses else 0.0
+    turns.pause = lambda: pauses.pop(0) if pauses else 0.0
     readers = [Reader(loop, 1) for _ in range(3)]
     assert [turns.read_or_wait(reader, 100) for reader in readers] == [True] * 3
     loop.turn()
@@ -111,18 +111,6 @@ def test_pause(loop: Loop, turns: Turns) -> None:
     loop.turn()
     assert [reader.reads for reader in readers] == [1] * 3
     assert not turns.read_or_wait(Reader(loop, 1), 100)
-
-
-def test_time_of_reading(loop: Loop, turns: Turns) -> None:
-    """`pause` gets the time for which connections were read since its last call, without what ran in between."""
-    read: list[float] = []
-    turns.pause = lambda seconds: read.append(seconds) or 0.0  # type: ignore[func-returns-value]
-    for reader in (Reader(loop, 2), Reader(loop, 3)):
-        turns.read_or_wait(reader, 5000)
-        loop.counter += 1.0
-    loop.turn()
-    turns.read_or_wait(Reader(loop, 1), 100)
-    assert read == pytest.approx([0.0, 0.0005])
 
 
 def test_time_between_two_reads(loop: Loop, turns: Turns) -> None:

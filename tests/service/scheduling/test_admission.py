@@ -1,6 +1,7 @@
 """Admission control limits requests and their texts."""
 
 import asyncio
+from itertools import count
 
 import pytest
 import uvloop
@@ -59,6 +60,7 @@ def test_texts(metrics: Metrics) -> None:
 def test_pause_after_refusals(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     """After many refusals nothing is read for a while, which is counted, unless a quarter of a limit is free."""
     monkeypatch.setattr("sentiment_conv1d.service.scheduling.refusals.perf_counter", lambda: 100.0)
+    monkeypatch.setattr("sentiment_conv1d.service.scheduling.refusals.thread_time", count(step=0.01).__next__)
     admission = Admission(100, 10, metrics)
     admission.enter(7, large=True)
 
@@ -66,7 +68,7 @@ def test_pause_after_refusals(metrics: Metrics, monkeypatch: pytest.MonkeyPatch)
         for _ in range(60):
             with pytest.raises(Overloaded):
                 admission.expect(5, 0, large=True)
-        return admission.pause(0.01)
+        return admission.pause()
 
     assert pause() == 0.0
     admission.enter(1, large=True)
