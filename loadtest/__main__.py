@@ -26,7 +26,7 @@ try:
     from loadtest.errors import LoadTestError
     from loadtest.generation import probe
     from loadtest.generation.load import Sending
-    from loadtest.generation.pool import GeneratorPool
+    from loadtest.generation.pool import ENDING, GeneratorPool
     from loadtest.measurement import machine, objective
     from loadtest.measurement.objective import Price
     from loadtest.plan import Plan
@@ -38,7 +38,6 @@ try:
     from loadtest.traffic.requests import FORMS, Request, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
     from sentiment_conv1d.artifact.errors import writing
-    from sentiment_conv1d.commands.interruption import ENDING
     from sentiment_conv1d.commands.parser import between, local_path
     from sentiment_conv1d.commands.running import run_command
 except ModuleNotFoundError as error:

@@ -241,7 +241,9 @@ def test_check_before_the_installation(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("words", ["test", "train DATA=imdb", "train DATA=docs/tickets.csv", "train-reviews", "export RUN=docs"])
+@pytest.mark.parametrize(
+    "words", ["test", "train DATA=imdb", "train DATA=docs/tickets.csv", "train-reviews", "export RUN=docs"]
+)
 def test_python_without_tensorflow(words: str, tmp_path: Path) -> None:
     """With Python 3.14, commands that need TensorFlow say in one line that it has no wheels, and install nothing."""
     python = tmp_path / "bin" / "python"

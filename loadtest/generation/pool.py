@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from time import perf_counter
 from types import TracebackType
 from typing import Self
@@ -15,7 +18,9 @@ from loadtest.generation.generator import PROGRESS_SECONDS, Share, begin, prepar
 from loadtest.generation.load import Found, Load, merge
 from loadtest.traffic.requests import Request
 from loadtest.traffic.target import Target
-from sentiment_conv1d.commands.interruption import held_back
+
+#: The signals that end a test. A terminal or a service manager sends them to every process.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 #: Seconds from the moment when all generators are ready to the start, so that all of them start on time.
 _MARGIN = 0.05
@@ -38,7 +43,7 @@ class GeneratorPool:
         ]
 
     def __enter__(self) -> Self:
-        with held_back():
+        with _signals_held_back():
             for executor in self._executors:
                 executor.submit(int)  # starts the process
         return self
@@ -70,3 +75,14 @@ class GeneratorPool:
             return merge([each.result() for each in found])
         except BrokenProcessPool as error:
             raise LoadTestError("a generator ended; its message is above") from error
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Block the signals that end a test in processes that start in the block: their parent handles the signals."""
+    resource_tracker.ensure_running()  # starting it later would unblock the signals
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)

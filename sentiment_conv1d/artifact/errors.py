@@ -28,7 +28,7 @@ class SentimentError(Exception):
 
     @property
     def report(self) -> str:
-        """The error as a terminal shows it: file names and other libraries may contain line breaks and control characters."""
+        """The error in one line, without the control characters that file names and other libraries may contain."""
         line = " ".join(str(self).split())
         return f"error: {''.join(each if each.isprintable() else repr(each)[1:-1] for each in line)}"
 

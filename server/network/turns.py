@@ -42,8 +42,8 @@ class Turns:
     connections have sent. Callers with access alternate with all others, so that they do not wait for thousands of
     strangers.
 
-    `pause` returns for how many seconds nothing is read, for which the application can have reasons. It is called once a
-    turn.
+    `pause` returns for how many seconds nothing is read, for which the application can have reasons. It is called once
+    a turn.
 
     The time of a turn is that of reading. What runs in between, such as a model, does not shorten it. The tasks of
     requests run after the parsing that starts them, so their time is not measured but estimated: a connection calls
