@@ -122,12 +122,13 @@ class Application(FastAPI):
     def protocol_of(self, scope: Scope) -> RestProtocol:
         """Return the protocol of a request that FastAPI handles, by prefix or route.
 
-        Without one, errors have the native form.
+        A route that also has the method of the request comes first. Without a route, errors have the native form.
         """
-        for protocol in self._protocols:
-            prefixed = protocol.prefix and scope["path"].startswith(protocol.prefix)
-            if prefixed or any(route.matches(scope)[0] is not RouteMatch.NONE for route in protocol.routes):
-                return protocol
+        for wanted in (RouteMatch.FULL, RouteMatch.PARTIAL):
+            for protocol in self._protocols:
+                prefixed = protocol.prefix and scope["path"].startswith(protocol.prefix)
+                if prefixed or any(route.matches(scope)[0] is wanted for route in protocol.routes):
+                    return protocol
         return operations.ROUTES
 
     def _describe(self, state: ServiceState) -> Answer:

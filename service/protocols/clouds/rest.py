@@ -56,7 +56,7 @@ def invocations(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Classify a text or several in `inputs`, rows in `instances`, or a body of type `text/plain`."""
     body = _read(request, state.dataplane)
     if body.instances is not None:
-        return tfserving.classify(state, request.context, body)
+        return tfserving.predict_texts(state, request.context, body)
     if body.inputs is None:
         raise Invalid("the body: inputs or instances is needed")
     return huggingface.classify(state, request.context, body.inputs, body.parameters, flat=True)

@@ -51,12 +51,28 @@ class TfServingResponse(BaseModel):
     outputs: dict[str, list[Any]] | None = None
 
 
+class TfServingExamples(LenientBody):
+    """Examples with the feature `text`. Their `context` is not read, as over gRPC."""
+
+    signature_name: str | None = None
+    examples: list[Any]
+
+
+class TfServingResult(BaseModel):
+    """For each example, every label with its probability, in the order of the labels."""
+
+    result: list[list[list[str | float]]]
+
+
 PROTOCOL = PlainProtocol("TensorFlow Serving")
 
 #: The description of `predict` in the OpenAPI document, without the summary.
 SHAPES = (TfServingRequest, TfServingResponse, {"instances": [EXAMPLE]})
 
+_CLASSIFICATION = (TfServingExamples, TfServingResult, {"examples": [{"text": EXAMPLE}]})
+
 _SUMMARY = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
+_CLASSIFY = "TensorFlow Serving: classify"
 
 
 @PROTOCOL.endpoint("/v1/models/{model}:predict", _SUMMARY, *SHAPES)
@@ -64,9 +80,34 @@ _SUMMARY = "TensorFlow Serving, KServe v1 and Vertex AI: predict"
 @PROTOCOL.endpoint("/v1/models/{model}/labels/{version}:predict", _SUMMARY, *SHAPES)
 def predict(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
     """Rows or a column of texts; a text is a string, `{"text": …}` or `{"b64": …}`."""
-    return classify(
+    return predict_texts(
         state, request.context, parse(TfServingRequest, request.body, state.dataplane), **request.parameters
     )
+
+
+@PROTOCOL.endpoint("/v1/models/{model}:classify", _CLASSIFY, *_CLASSIFICATION)
+@PROTOCOL.endpoint("/v1/models/{model}/versions/{version}:classify", _CLASSIFY, *_CLASSIFICATION)
+@PROTOCOL.endpoint("/v1/models/{model}/labels/{version}:classify", _CLASSIFY, *_CLASSIFICATION)
+def classify(state: ServiceState, request: EndpointRequest) -> Work[Answer]:
+    """Examples with the feature `text`, which has the forms of a text of `:predict`."""
+    body = parse(TfServingExamples, request.body, state.dataplane)
+    check_signature(body.signature_name)
+    texts = _texts(state, "examples", body.examples)
+    classifier = state.models.get(request.parameters["model"], request.parameters.get("version", ""))
+
+    def answer(predictions: list[Prediction]) -> Answer:
+        classes = [list(zip(classifier.labels, each.probabilities, strict=True)) for each in predictions]
+        return Answer(to_json({"result": classes}), headers=model_headers(classifier.manifest))
+
+    return state.dataplane.read_texts(request.context, classifier, texts, answer)
+
+
+@PROTOCOL.post("/v1/models/{model}:regress", include_in_schema=False)
+@PROTOCOL.post("/v1/models/{model}/versions/{version}:regress", include_in_schema=False)
+@PROTOCOL.post("/v1/models/{model}/labels/{version}:regress", include_in_schema=False)
+async def regress(model: str, version: str = "") -> None:
+    """Refuse a regression, as TensorFlow Serving does for a model without such a signature."""
+    raise Invalid("the models have no signature for regression: use :predict or :classify")
 
 
 @PROTOCOL.get("/v1/models/{model}/metadata", summary="TensorFlow Serving: signatures")
@@ -88,7 +129,7 @@ async def version_status(request: Request, model: str, version: str) -> dict[str
     return model_status(state_of(request).models, model, version)
 
 
-def classify(
+def predict_texts(
     state: ServiceState, context: RequestContext, body: TfServingRequest, model: str = "", version: str = ""
 ) -> Work[Answer]:
     """Return the work of a `:predict` body. Raises `RequestError`."""
@@ -97,8 +138,7 @@ def classify(
         raise Invalid("exactly one of instances and inputs is needed")
     check_signature(body.signature_name)
     place, elements = ("inputs", _column(body.inputs)) if body.instances is None else ("instances", body.instances)
-    state.dataplane.check_count(len(elements))
-    texts = [_text(place, each, number) for number, each in enumerate(elements)]
+    texts = _texts(state, place, elements)
     classifier = state.models.get(model, version)
 
     def answer(predictions: list[Prediction]) -> Answer:
@@ -118,6 +158,11 @@ def _column(inputs: Any) -> list[Any]:
             raise Invalid(f"inputs: the one input is text, not {', '.join(map(repr, inputs)) or 'none'}")
         inputs = inputs["text"]
     return inputs if isinstance(inputs, list) else [inputs]
+
+
+def _texts(state: ServiceState, place: str, elements: list[Any]) -> list[str]:
+    state.dataplane.check_count(len(elements))
+    return [_text(place, each, number) for number, each in enumerate(elements)]
 
 
 def _text(place: str, element: Any, number: int) -> str:

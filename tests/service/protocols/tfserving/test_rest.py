@@ -11,6 +11,7 @@ from sentiment_conv1d.inference.classifier import Classifier
 from tests.processes import ServerProcess
 
 PREDICT = "/v1/models/imdb-cnn:predict"
+CLASSIFY = "/v1/models/imdb-cnn:classify"
 TEXTS = ["A gripping, beautifully acted film.", "Two dull hours that I will never get back.", "Ça va — ½ étoile", ""]
 
 
@@ -237,7 +238,66 @@ def test_status(server: ServerProcess) -> None:
     assert document in server.client.get("/v1/models").json()["models"]
 
 
-def test_other_methods_of_the_protocol(server: ServerProcess) -> None:
-    """`:classify` and version labels are not supported."""
-    for path in ("/v1/models/imdb-cnn/labels/stable:predict", "/v1/models/imdb-cnn:classify"):
-        assert server.client.post(path, json={"instances": TEXTS}).status_code in (404, 405)
+@pytest.mark.parametrize(
+    "path", [CLASSIFY, "/v1/models/imdb-cnn/versions/1:classify", "/v1/models/imdb-cnn%3Aclassify"]
+)
+def test_classify(server: ServerProcess, classifier: Classifier, path: str) -> None:
+    """Every example gets all labels with their probabilities, in order, and `context` has no effect."""
+    body = {"context": {"text": "no"}, "examples": [{"text": text} for text in TEXTS], "signature_name": ""}
+    response = server.client.post(path, json=body)
+    assert response.status_code == 200
+    assert (response.headers["x-model-name"], response.headers["x-model-version"]) == ("imdb-cnn", "1")
+    assert response.json().keys() == {"result"}
+    for classes, prediction in zip(response.json()["result"], classifier.predict(TEXTS), strict=True):
+        assert [label for label, _ in classes] == ["negative", "positive"]
+        assert [score for _, score in classes] == pytest.approx(list(prediction.probabilities), abs=1e-6)
+
+
+def test_forms_of_an_example(server: ServerProcess) -> None:
+    """The feature of an example is a string or base64, or a list with one of these."""
+    forms: list[Any] = [TEXTS[0], [TEXTS[0]], encoded(TEXTS[0]), [encoded(TEXTS[0])]]
+    first, *others = server.client.post(CLASSIFY, json={"examples": [{"text": form} for form in forms]}).json()[
+        "result"
+    ]
+    assert others == [first] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        ({}, "examples"),
+        ({"instances": TEXTS}, "examples"),
+        ({"examples": "a"}, "examples"),
+        ({"examples": []}, "at least one"),
+        ({"examples": [{"text": "a"}, {}]}, "examples.1"),
+        ({"examples": [{"text": ["a", "b"]}]}, "examples.0"),
+        ({"context": {"text": "a"}, "examples": [{}]}, "examples.0"),
+        ({"examples": [{"text": "a"}], "signature_name": "other"}, "'other'"),
+    ],
+)
+def test_bad_examples(server: ServerProcess, body: Any, names: str) -> None:
+    """Examples without one text, and another signature, get a 400 that names the reason."""
+    assert names in refusal(server.client.post(CLASSIFY, json=body), 400)
+
+
+def test_classify_with_an_unknown_model(server: ServerProcess) -> None:
+    """An unknown model or version gets a 404, too many examples a 413, and another method a 405."""
+    example = {"text": TEXTS[0]}
+    for path in ("/v1/models/other:classify", "/v1/models/imdb-cnn/versions/2:classify"):
+        assert "loaded: " in refusal(server.client.post(path, json={"examples": [example]}), 404)
+    assert "limit" in refusal(server.client.post(CLASSIFY, json={"examples": [example] * 1025}), 413)
+    assert "POST" in refusal(server.client.get(CLASSIFY), 405)
+
+
+@pytest.mark.parametrize("place", ["imdb-cnn", "imdb-cnn/versions/1", "imdb-cnn/labels/stable"])
+@pytest.mark.parametrize("body", [b'{"examples": [{"text": "a"}]}', b"", b"{"])
+def test_regress(server: ServerProcess, place: str, body: bytes) -> None:
+    """`:regress` gets a 400 that names the methods which a classifier has."""
+    assert ":classify" in refusal(server.client.post(f"/v1/models/{place}:regress", content=body), 400)
+
+
+def test_unknown_label(server: ServerProcess) -> None:
+    """A version label that the model does not have gets a 404."""
+    for method, body in (("predict", {"instances": TEXTS}), ("classify", {"examples": [{"text": TEXTS[0]}]})):
+        path = f"/v1/models/imdb-cnn/labels/stable:{method}"
+        assert "'stable'" in refusal(server.client.post(path, json=body), 404)
