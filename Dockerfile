@@ -20,6 +20,7 @@ COPY server server
 COPY service service
 COPY model_repository model_repository
 COPY pyproject.toml ./
+COPY LICENSE NOTICE ./
 # The service cannot write bytecode, and compiling at every start would take a second. Python does not compare the
 # bytecode with its source, which does not change in an image.
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash sentiment_conv1d server service
@@ -48,6 +49,9 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.title="sentiment-conv1d" \
       org.opencontainers.image.description="The classic Conv1D text classifier over REST and gRPC, on ONNX Runtime" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      io.sentiment-conv1d.training-texts="The models were trained on texts with other terms. Of reviews: mostly without a \
+licence to pass them on, several for research or not for commercial use. Of accurate, imdb-cnn and imdb-cnn-8bit: IMDB, for \
+research, no licence stated. The manifests and NOTICE name the sources." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/opt/venv/bin:$PATH \

@@ -163,7 +163,9 @@ def _data(manifest: Manifest) -> Iterator[str]:
         yield "The artifact states no licence. `export --license` does."
     else:
         yield f"The licence of the model is {manifest.license}."
-    yield "Its training texts can have other terms, which this card does not know."
+    yield "Its training texts can have other terms" + (
+        ": see above." if manifest.notes else ", which it does not state."
+    )
 
 
 def _publishing(manifest: Manifest) -> Iterator[str]:

@@ -13,6 +13,7 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.manifest import TrainingData
 from sentiment_conv1d.artifact.model_card import CARD_FILE, model_card
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
+from tests.processes import PROJECT, SHIPPED_MODELS
 from tests.service.artifacts import LABELS, publish_table
 
 
@@ -87,10 +88,28 @@ def test_markdown_in_names(tmp_path: Path) -> None:
 
 def test_unknown_data(artifact: Artifact) -> None:
     """The card says what the manifest does not know."""
-    card = model_card(artifact.manifest)
+    card = model_card(artifact.manifest.model_copy(update={"license": None}))
     assert "The artifact does not state what the model was trained on." in card
     assert "The artifact states no licence. `export --license` does." in card
+    assert "Its training texts can have other terms, which it does not state." in card
     assert "\nlicense:" not in card
+
+
+@pytest.mark.parametrize("folder", SHIPPED_MODELS.values(), ids=SHIPPED_MODELS)
+def test_shipped_cards(folder: Path) -> None:
+    """Every shipped artifact has the project's licence, and the card that its manifest gives."""
+    manifest = read_artifact(folder).manifest
+    assert manifest.license == "apache-2.0"
+    assert (folder / CARD_FILE).read_text(encoding="utf-8") == model_card(manifest)
+
+
+@pytest.mark.parametrize(("name", "notes"), [("accurate", "accurate.md"), ("reviews", "reviews/reviews.md")])
+def test_shipped_notes(name: str, notes: str) -> None:
+    """The notes with the sources of the training texts are those of the recipe."""
+    manifest = read_artifact(SHIPPED_MODELS[name]).manifest
+    assert manifest.notes == (PROJECT / "research" / notes).read_text(encoding="utf-8").strip()
+    assert "## Sources of the training texts\n" in manifest.notes
+    assert "Its training texts can have other terms: see above." in model_card(manifest)
 
 
 def test_card_of_an_artifact(tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ def test_build_context() -> None:
     assert all(any(source.startswith(each) for source in copied) for each in allowed)
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "deploy/ray/Dockerfile"])
+def test_terms_of_the_models(name: str) -> None:
+    """A label of each image states the terms of the training texts, and names NOTICE, which the image contains."""
+    dockerfile = (PROJECT / name).read_text()
+    [terms] = re.findall(r'training-texts="([^"]+)"', dockerfile)
+    assert all(each in terms for each in ("reviews", "accurate", "research", "commercial", "NOTICE"))
+    assert re.search(r"^COPY .*\bNOTICE\b", dockerfile, re.MULTILINE)
+
+
 def test_pinned_images(tmp_path: Path) -> None:
     """`make pin-images` adds the digests of all images of others, replaces older ones, and stops if Docker fails."""
     files = ("Makefile", "Dockerfile", "deploy/ray/Dockerfile", "docker-compose.yml")

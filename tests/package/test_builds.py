@@ -27,7 +27,7 @@ FOLDERS = ("export", "model", "model_repository", "server", "service")
 LIBRARY = f"{PACKAGE}/native/library.so"
 
 #: What a build reads besides them.
-FILES = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore")
+FILES = ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "NOTICE", ".gitignore")
 
 
 @pytest.fixture
@@ -70,6 +70,14 @@ def test_contents(wheel: Path) -> None:
     assert {name for name in names if name.startswith(f"{PACKAGE}/")} - {LIBRARY} == {
         name for name in expected if not name.endswith(".proto")
     }
+
+
+def test_terms(wheel: Path) -> None:
+    """The wheel contains the licence and the terms of the training texts of the shipped models."""
+    folder = f"{PACKAGE}-{package_version()}.dist-info/licenses"
+    with ZipFile(wheel) as opened:
+        for name in ("LICENSE", "NOTICE"):
+            assert opened.read(f"{folder}/{name}") == (PROJECT / name).read_bytes()
 
 
 def test_without_compiler(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
