@@ -59,6 +59,11 @@ class Characters:
         changed = {*self.respelled, *(lower_cases() if self.lowers_ascii else ())}
         return frozenset(each for each in changed if not each.isascii())
 
+    @cached_property
+    def lowers_after_spelling(self) -> bool:
+        """Whether `StringNormalizer` does the same on all platforms to what the other characters become."""
+        return self.lowers_ascii and self.risky <= self.respelled.keys() | self.removed
+
     def spellings(self, text: str) -> list[str]:
         """Return every string that becomes this one. Raises `TextGraphError` if there are too many."""
         letters = [[*self._inverse.get(each, ()), *([] if each in self.respelled else [each])] for each in text]

@@ -1,15 +1,14 @@
 """Looks up the pieces of texts that have ids: words, n-grams of their characters, or single characters.
 
 `Tokenizer` finds words by a regular expression of RE2, after `StringNormalizer` lower-cased ASCII. A text with capitals
-beyond ASCII, or with other characters that become different ones, takes another branch, in which words are joined from
-their parts. If the rule replaces strings, words are joined in both branches. If it removes characters, `removal` reads
-the words that contain some.
+beyond ASCII, or with other characters that become different ones, takes another branch, in which it is spelled anew
+before. If the rule replaces strings, every text is. If it removes characters, `removal` reads the words that contain
+some.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,9 +20,9 @@ from sentiment_conv1d.artifact.graphs.text.characters import (
     is_writable,
     listed_changes,
 )
-from sentiment_conv1d.artifact.graphs.text.joining import write_joined_words
 from sentiment_conv1d.artifact.graphs.text.n_grams import write_n_grams
 from sentiment_conv1d.artifact.graphs.text.removal import long_word, whole_word, write_ids_without
+from sentiment_conv1d.artifact.graphs.text.respelling import write_respelled
 from sentiment_conv1d.artifact.graphs.text.single import write_characters
 from sentiment_conv1d.artifact.graphs.text.writer import FILLING, NO_ID, PREFIX, STRING, Writer
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
@@ -45,37 +44,60 @@ def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> s
     characters = Characters.of(tokenizer)
     if tokenizer.cuts_characters:
         return write_n_grams(writer, text, characters, known, unknown_id)
-    words = _write_words(writer, text, characters, tokenizer.replaced, max(map(len, known), default=0))
+    words = _write_words(writer, text, characters, tokenizer.replaced)
     if characters.removed and not tokenizer.replaced:
         return write_ids_without(writer, words, characters.removed, known, unknown_id)
     return writer.look_up(words, known | {FILLING: NO_ID}, unknown_id, "ids")
 
 
-def _write_words(writer: Writer, text: str, characters: Characters, replaced: Sequence[str], longest: int) -> str:
+def _write_words(writer: Writer, text: str, characters: Characters, replaced: Sequence[str]) -> str:
     """Return the name of the words string [batch, words], with `FILLING` in other places."""
-    special = _special(characters, replaced)
-    if not special:
-        return _write_plain_words(writer, text, characters, replaced, longest)
-    plain, joined = (Writer(onnx.Graph(name=name), f"{PREFIX}{name}/") for name in ("plain", "joined"))
-    plain.output(_write_plain_words(plain, text, characters, replaced, longest), STRING, "batch", "plain_words")
-    joined.output(write_joined_words(joined, text, characters, replaced, longest), STRING, "batch", "joined_words")
-    found = writer.split(text, special, "special_words")
-    is_special = writer.node("Greater", [writer.node("Size", [found], "special_count"), np.int64(0)], "is_special")
-    return writer.choose(is_special, joined, plain, "words")
-
-
-def _special(characters: Characters, replaced: Sequence[str]) -> str:
-    """Return an expression that matches in texts whose words have to be joined, or an empty string."""
-    risky = [character_class(characters.risky)] if characters.risky else []
-    return "|".join([*risky, long_word(characters)] if characters.removed and not replaced else risky)
-
-
-def _write_plain_words(writer: Writer, text: str, characters: Characters, replaced: Sequence[str], longest: int) -> str:
-    """Return the name of the words of texts without special ones."""
-    if characters.lowers_ascii:
-        text = writer.node("StringNormalizer", [text], "lower_case", case_change_action="LOWER", locale="C")
-        characters = dataclasses.replace(characters, respelled={})
-    if replaced:
-        return write_joined_words(writer, text, characters, replaced, longest)
+    text = _write_normal(writer, text, characters, replaced)
     inner = f"{character_class(characters.separators, negated=True)}+"
-    return writer.split(text, whole_word(characters) if characters.removed else inner, "whole_words")
+    without = characters.removed and not replaced
+    return writer.split(text, whole_word(characters) if without else inner, "whole_words")
+
+
+def _write_normal(writer: Writer, text: str, characters: Characters, replaced: Sequence[str]) -> str:
+    """Return the name of the texts string [batch] with what their characters become, but for separators.
+
+    Removed characters stay in texts without special ones.
+    """
+    if replaced:
+        spaces = [spelled for each in _reachable(replaced) for spelled in characters.spellings(each)]
+        return _write_spelled(writer, text, characters, dict.fromkeys(spaces, " "))
+    special = _special(characters)
+    if not special:
+        return _write_lower_case(writer, text, characters)
+    spelled, plain = (Writer(onnx.Graph(name=name), f"{PREFIX}{name}/") for name in ("spelled", "plain"))
+    spelled.output(_write_spelled(spelled, text, characters, {}), STRING, "batch")
+    plain.output(_write_lower_case(plain, text, characters), STRING, "batch")
+    found = writer.split(text, special, "special_characters")
+    is_special = writer.node("Greater", [writer.node("Size", [found], "special_count"), np.int64(0)], "is_special")
+    return writer.choose(is_special, spelled, plain, "normal")
+
+
+def _reachable(replaced: Sequence[str]) -> list[str]:
+    """Return the strings that can be found. Of two that match, the first one wins, and the longest for RE2."""
+    return [each for place, each in enumerate(replaced) if not each.startswith(tuple(replaced[:place]))]
+
+
+def _write_spelled(writer: Writer, text: str, characters: Characters, others: Mapping[str, str]) -> str:
+    """Return the name of the texts spelled with what characters, and other strings, become."""
+    if not characters.lowers_after_spelling:
+        return write_respelled(writer, text, {**characters.respelled, **others}, characters.removed)
+    beyond = {each: become for each, become in characters.respelled.items() if not each.isascii()}
+    text = write_respelled(writer, text, {**beyond, **others}, characters.removed)
+    return _write_lower_case(writer, text, characters)
+
+
+def _special(characters: Characters) -> str:
+    """Return an expression that matches in texts that have to be spelled anew, or an empty string."""
+    risky = [character_class(characters.risky)] if characters.risky else []
+    return "|".join([*risky, long_word(characters)] if characters.removed else risky)
+
+
+def _write_lower_case(writer: Writer, text: str, characters: Characters) -> str:
+    if characters.lowers_ascii:
+        return writer.node("StringNormalizer", [text], "lower_case", case_change_action="LOWER", locale="C")
+    return writer.node("Identity", [text], "same_case")
