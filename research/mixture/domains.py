@@ -16,10 +16,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
+from research.mixture import typed
 from research.mixture.labels import LABELS, NEGATIVE, NEUTRAL, POSITIVE, UNLABELLED, number, of_stars
 from research.mixture.plan import DEFAULT_PLAN, Mixture
 from research.mixture.sampling import Sampling
 from research.mixture.stored_answers import StoredAnswers
+from research.mixture.typed_words import TypedWords
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.examples import Examples
 from sentiment_conv1d.model.data.plan import Plan
@@ -28,11 +30,8 @@ from sentiment_conv1d.tables import READABLE, DataError, open_table
 #: The names of the files of each part.
 _PARTS = {"train": ("train", "neutral_train"), "test": ("test", "neutral_test"), "unlabelled": ("unlabelled", "unsup")}
 
-#: The domains of reviews of three stars, and of the texts of `Mixture.contrast`.
-THREE_STARS, CONTRAST = "three-stars", "contrast"
-
-#: The file of `Mixture.contrast` that no training reads.
-_HELD_OUT_CONTRAST = "held_out.csv"
+#: The domains of reviews of three stars, and of the texts of `Mixture.contrast` and `Mixture.typed`.
+THREE_STARS, CONTRAST, TYPED = "three-stars", "contrast", "typed"
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,21 @@ class MixturePlan(Plan):
 
     sampling: Sampling = field(kw_only=True)
     answers: StoredAnswers = field(kw_only=True)  # of other models, to the texts
+    words: TypedWords | None = field(kw_only=True)  # that the vocabulary contains
+
+    @property
+    def written(self) -> Iterator[str]:
+        """The hand-written texts that are learned."""
+        named = [number for number, name in enumerate(self.sampling.names) if name in (CONTRAST, TYPED)]
+        for text, domain in zip(self.train.texts, self.sampling.domains.tolist(), strict=False):
+            if domain in named:
+                yield text
 
     def digest(self) -> bytes:
-        """Return bytes that identify the domains and the answers."""
-        return b"".join(
-            array.tobytes() for array in (self.sampling.domains, self.answers.digests, self.answers.log_odds)
-        )
+        """Return bytes that identify the domains, the answers and the words."""
+        arrays = (self.sampling.domains, self.answers.digests, self.answers.log_odds)
+        words = "" if self.words is None else repr(self.words)
+        return b"".join([*(array.tobytes() for array in arrays), words.encode()])
 
 
 class _Text(NamedTuple):
@@ -55,15 +63,15 @@ class _Text(NamedTuple):
     domain: str
 
 
-def _read(folders: Sequence[Path], contrast: Path | None, without: Sequence[str]) -> dict[str, list[_Text]]:
-    """Read the texts of all folders by part, except those of the domains `without`.
+def _read(folders: Sequence[Path], written: Sequence[_Text], without: Sequence[str]) -> dict[str, list[_Text]]:
+    """Read the texts of all folders by part, except those of the domains `without`. `written` are for training, too.
 
     Raises `DataError`, which names the file, also for a domain that does not exist.
     """
     found = {part: [each for folder in folders for each in _read_part(folder, part)] for part in _PARTS}
     rated = [each for each in found["unlabelled"] if each.label != UNLABELLED]
     parts = {
-        "train": [*found["train"], *rated, *(() if contrast is None else _read_contrast(contrast))],
+        "train": [*found["train"], *rated, *written],
         "test": found["test"],
         "unlabelled": [each for each in found["unlabelled"] if each.label == UNLABELLED],
     }
@@ -97,12 +105,14 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 
-def _read_contrast(folder: Path) -> Iterator[_Text]:
-    files = sorted(file for file in folder.glob("*.csv") if file.name != _HELD_OUT_CONTRAST)
-    if not files:
-        raise DataError(f"{folder}: there are no texts to contrast (*.csv)")
-    for file in files:
-        yield from _read_file(file, CONTRAST, has_labels=True)
+def _read_written(mixture: Mixture, plan: Path) -> Iterator[_Text]:
+    """Read the files of hand-written texts that a plan names, and no others of their folders."""
+    if mixture.contrast is not None:
+        for name in mixture.learned:
+            yield from _read_file(Mixture.beside(plan, mixture.contrast) / name, CONTRAST, has_labels=True)
+    if mixture.typed is not None:
+        for each in typed.read(Mixture.beside(plan, mixture.typed)):
+            yield _Text(each.text, each.label, TYPED)
 
 
 def _read_file(file: Path, domain: str, *, has_labels: bool) -> Iterator[_Text]:
@@ -143,15 +153,16 @@ def mixture_plan(
 
     `plan` is the file of the mixture, beside which are the files that it names. Raises `DataError`.
     """
-    contrast = None if mixture.contrast is None else Mixture.beside(plan, mixture.contrast)
     answers = (
         StoredAnswers.none() if mixture.answers is None else StoredAnswers.read(Mixture.beside(plan, mixture.answers))
     )
-    texts = _read(folders, contrast, mixture.without)
+    words = None if mixture.typed is None else TypedWords.read(Mixture.beside(plan, mixture.typed).parent / typed.WORDS)
+    texts = _read(folders, [*_read_written(mixture, plan)], mixture.without)
     texts["train"], doubtful = _agreed(mixture, texts["train"], answers)
     texts["unlabelled"] += doubtful
     generator = np.random.default_rng(seed)
     is_held_out = generator.random(len(texts["train"])) < held_out
+    is_held_out &= [each.domain != TYPED for each in texts["train"]]  # a text with another emoji would be learned
     train = [each for each, held in zip(texts["train"], is_held_out, strict=True) if not held]
     validation = [each for each, held in zip(texts["train"], is_held_out, strict=True) if held]
     for part, what in ((train, "train on"), (validation, "hold out")):
@@ -180,6 +191,7 @@ def mixture_plan(
             np.array([numbers.get(each.domain, 0) for each in validation], np.int64),
         ),
         answers=answers,
+        words=words,
     )
 
 

@@ -47,10 +47,17 @@ class Last(BaseModel):
 class Mixture(Amount):
     """The amount of every domain, and which texts are read besides.
 
-    `contrast` and `answers` are paths from the folder of the plan, or from that of the plan of `reviews`.
+    `contrast`, `typed` and `answers` are paths from the folder of the plan, or from that of the plan of `reviews`.
     """
 
     contrast: str | None = Field(None, description="A folder of texts that differ in little from their opposites.")
+    learned: tuple[str, ...] = Field(
+        ("learned.csv", "styles.csv"), description="The files of `contrast` that are read."
+    )
+    typed: str | None = Field(None, description="A file of texts as people type them first, beside a table of words.")
+    emojis: float = Field(
+        0, ge=0, le=1, description="The share of labelled texts that are read with an emoji of their sense at the end."
+    )
     answers: str | None = Field(None, description="A file with another model's answers to the texts.")
     others: int = Field(40_000, ge=0, description="Other labelled texts, read with the stored answers alone.")
     sentences: int = Field(100_000, ge=0, description="Most sentences of texts, read with the stored answers.")
@@ -69,6 +76,12 @@ class Mixture(Amount):
             name: common | amount if isinstance(amount, dict) else amount for name, amount in values["domains"].items()
         }
         return values | {"domains": domains}
+
+    @model_validator(mode="after")
+    def _has_emojis(self) -> Self:
+        if self.emojis and self.typed is None:
+            raise ValueError("emojis are in the table of words beside the file `typed`, which is not stated")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Self:

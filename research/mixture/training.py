@@ -23,16 +23,19 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, logit
 
 from research import student
+from research.mixture.added_emojis import AddedEmojis
 from research.mixture.domains import MixturePlan
 from research.mixture.labels import LABELS, NEGATIVE, NEUTRAL, POSITIVE, UNLABELLED
 from research.mixture.sampling import Sampling
 from research.mixture.sentences import is_short, sentences
 from research.mixture.stored_answers import StoredAnswers
+from research.mixture.vocabulary import check_keys, with_keys
 from research.student import HeldOut, Lesson, Lessons
 from sentiment_conv1d.artifact.artifact import read_artifact
-from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, learn
 from sentiment_conv1d.commands.default_repository import SHIPPED
 from sentiment_conv1d.inference.classifier import Classifier
+from sentiment_conv1d.model.data.examples import Examples
 from sentiment_conv1d.model.training.fitting import TrainingError
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.task import Task
@@ -86,18 +89,24 @@ def distill_mixture(task: Task) -> Trained:
     return student.outcome(task, stages, trained, learned, sampling.held_out_weights(labels))
 
 
-def _tokenizer(task: Task) -> WordTokenizer:
-    """Return a tokenizer with the most frequent words of what an epoch reads."""
+def _tokenizer(task: Task) -> VocabularyTokenizer:
+    """Return a tokenizer with the most frequent words of what an epoch reads, and the key words of typed texts.
+
+    Raises `TrainingError` if a hand-written text has an unknown key word.
+    """
     work, configuration = task.work, task.configuration
     assert isinstance(work, MixturePlan)
     known = [*work.train.texts, *work.unlabelled]
     generator = np.random.default_rng((configuration.seed, _VOCABULARY))
     drawn = np.concatenate([work.sampling.labelled(generator), work.sampling.unlabelled(generator)])
-    counted = (known[index] for index in drawn)
-    return WordTokenizer.from_texts(counted, configuration.vocabulary_size, configuration.max_tokens)
+    tokenizer = learn(configuration, [known[index] for index in drawn])
+    if work.words is not None:
+        tokenizer = with_keys(configuration, tokenizer, work.words.keys())
+    check_keys(tokenizer, work.written)
+    return tokenizer
 
 
-def _lessons(task: Task, tokenizer: WordTokenizer) -> Lessons:
+def _lessons(task: Task, tokenizer: VocabularyTokenizer) -> Lessons:
     work = task.work
     assert isinstance(work, MixturePlan)
     known = [*work.train.texts, *work.unlabelled]
@@ -121,7 +130,10 @@ def _lessons(task: Task, tokenizer: WordTokenizer) -> Lessons:
     mixed = truth + _STORED_SHARE * (answers[: len(truth)] - truth)
     learned = np.concatenate([np.where(np.isnan(mixed), truth, mixed), answers[len(truth) :]])
     targets = np.concatenate([learned, answers])
-    return _Texts(tokenizer, work.sampling, ids, targets, len(known), task.configuration.word_dropout)
+    added = AddedEmojis.of(work.words, work.sampling.mixture.emojis)
+    return _Texts(
+        tokenizer, work.sampling, work.train, added, ids, targets, len(known), task.configuration.word_dropout
+    )
 
 
 def shares(neutral: Floats, opinion: Floats) -> Floats:
@@ -137,8 +149,10 @@ def shares(neutral: Floats, opinion: Floats) -> Floats:
 class _Texts(Lessons):
     """A sample of the texts in an epoch, without some of their words, so that no single word decides."""
 
-    tokenizer: WordTokenizer
+    tokenizer: VocabularyTokenizer
     sampling: Sampling
+    train: Examples  # the labelled texts
+    added: AddedEmojis  # to labelled texts; the answers are those to the texts without them
     ids: list[Ids]  # of labelled texts, of those without a label, and of sentences of both
     targets: Floats  # [2 * texts, labels]: labels mixed with answers, then the answers alone
     whole: int  # the texts that are not sentences of others
@@ -159,10 +173,19 @@ class _Texts(Lessons):
         return np.asarray(drawn[~np.isnan(self.targets[drawn, 0])])
 
     def lesson(self, place: int, generator: np.random.Generator) -> Lesson:
-        ids = self.ids[place % len(self.ids)]
+        ids = self._ids(place, generator)
         lost = generator.random(len(ids), np.float32) < self.word_dropout
         lost[:1] = False  # the start of the text
+        assert self.tokenizer.unknown_id is not None  # of words
         return Lesson(np.where(lost, np.int32(self.tokenizer.unknown_id), ids), self.targets[place])
+
+    def _ids(self, place: int, generator: np.random.Generator) -> Ids:
+        """Return the ids of a text. Some of those that are learned with their labels get an emoji at their end."""
+        if place < len(self.train):
+            text = self.added.to(self.train.texts[place], int(self.train.labels[place]), generator)
+            if text is not None:
+                return self.tokenizer.encode(text).ids
+        return self.ids[place % len(self.ids)]
 
 
 def with_means(neutral: Floats, opinion: Floats) -> Floats:

@@ -28,7 +28,7 @@ from tests.tiny import write_reviews
 FLAGS = (
     *("--convolutions", "1:4,2:6"),
     *("--embedding-width", "16"),
-    *("--vocabulary-size", "60"),
+    *("--vocabulary-size", "120"),
     *("--max-tokens", "14"),
     *("--epochs", "3"),
     *("--validation-fraction", "0.3"),
@@ -37,6 +37,9 @@ FLAGS = (
 PLAN = """
 texts = 20
 contrast = "contrast"
+learned = ["learned.csv"]
+typed = "typed/learned.csv"
+emojis = 0.5
 answers = "answers.npz"
 sentences = 10
 [domains.hotels]
@@ -103,7 +106,12 @@ def plan(reviews: list[tuple[str, str]], tmp_path_factory: pytest.TempPathFactor
         (f"It is {word}.", label, "f") for word, label in (("odd", "negative"), ("so", "neutral"), ("ok", "1"))
     ]
     write(path.parent / "contrast" / "learned.csv", "text,label,family", contrasts)
-    write(path.parent / "contrast" / "held_out.csv", "text,label,family", [("It is a secret.", "no label", "g")])
+    typed = [("{emoji:for}", "positive", "emoji alone"), ("{emoji:against}", "negative", "emoji alone")]
+    write(path.parent / "typed" / "learned.csv", "text,label,family", typed)
+    words = [("😍", "emoji", "for"), ("😡", "emoji", "against"), ("🤖", "emoji", "neither")]
+    write(path.parent / "typed" / "words.csv", "word,kind,sense", words)
+    for file in ("contrast/held_out", "contrast/styles", "typed/deciding", "typed/final"):  # only named files are read
+        write(path.parent / f"{file}.csv", "text,label,family", [("It is a secret.", "no label", "g")])
     answered = reviews[::2]
     logits = 4 * np.eye(3, dtype=np.float32)[[LABELS.index(label) for _, label in answered]]
     StoredAnswers.of([text for text, _ in answered], logits).write(path.parent / "answers.npz")
@@ -129,7 +137,9 @@ def test_run(run_path: Path) -> None:
     assert run.metrics.values["accuracy"] > 0.8
     assert run.metrics.examples == 30
     assert run.configuration.labels == LABELS
-    assert {"odd", "ok"} < {*run.tokenizer.words} and "secret" not in run.tokenizer.words
+    assert {"odd", "ok", "🤖", "★★★"} < {*run.tokenizer.words} and "secret" not in run.tokenizer.words
+    emojis = trained.load(run).predict(trained.encode(run.tokenizer, ["😍", "It is 😡"]))
+    assert [LABELS[number] for number in emojis.argmax(axis=1)] == ["positive", "negative"]
     assert run.configuration.recipe == "mixture"
     assert run.configuration.model_dump()["mixture"]["domains"]["hotels"]["texts"] == 10
     family, reason = recognize(trained.load(run))
@@ -177,10 +187,11 @@ def test_stored_answers(label: str, reviews: list[tuple[str, str]], tmp_path: Pa
 
 
 def test_missing_answers(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing file of answers, and a folder without contrasting texts, get one line."""
+    """A missing file of answers, of contrasting texts, or of words beside typed texts gets one line."""
     for text, message in (
         ('answers = "none.npz"', f"{tmp_path / 'none.npz'}: cannot be read as stored answers"),
-        ('contrast = "none"', f"{tmp_path / 'none'}: there are no texts to contrast"),
+        ('contrast = "none"', f"{tmp_path / 'none' / 'learned.csv'}: cannot be read"),
+        ('typed = "none/learned.csv"', f"{tmp_path / 'none' / 'words.csv'}: cannot be read"),
     ):
         (tmp_path / "plan.toml").write_text(text, encoding="utf-8")
         assert train(folders, tmp_path / "plan.toml", tmp_path / "run") == 2
@@ -232,7 +243,7 @@ GOOD, BAD = ("fine", "1", "a"), ("poor", "0", "a")
         ),
         ("text,label,domain", [GOOD, BAD, ("fine", "1", "b")], "the domain 'b' has no negative texts to train on"),
         ("text,label,domain", [GOOD, (" ", "0", "a")], "line 3: the text or the domain is empty"),
-        ("text,label,domain", [GOOD, BAD], "there are too few negative and positive texts to train on"),
+        ("text,label,domain", [GOOD, BAD], "there are too few negative and positive texts to hold out"),
     ],
 )
 def test_faulty_data(
@@ -258,7 +269,7 @@ def test_missing_data(folders: list[str], plan: Path, tmp_path: Path, capsys: py
     assert f"{tmp_path}: there is no file train.parquet or train.csv" in capsys.readouterr().err
     assert train(folders, plan, tmp_path / "run", "--without", "cars") == 2
     assert (
-        "there is no domain 'cars' to leave out; domains: contrast, films, hotels, phones, talk, three-stars"
+        "there is no domain 'cars' to leave out; domains: contrast, films, hotels, phones, talk, three-stars, typed"
         in capsys.readouterr().err
     )
 
@@ -269,6 +280,7 @@ def test_missing_data(folders: list[str], plan: Path, tmp_path: Path, capsys: py
         ("texts = 0", "texts: Input should be greater than or equal to 1"),
         ("[domains.films]\ncap = 3", "domains.films.cap: Extra inputs are not permitted"),
         ("texts =", "not valid TOML"),
+        ("emojis = 0.1", "emojis are in the table of words beside the file `typed`, which is not stated"),
     ],
 )
 def test_faulty_plan(
@@ -288,6 +300,19 @@ def test_default_plan() -> None:
     mixture = Mixture.read(DEFAULT_PLAN)
     assert mixture.amount("imdb").repeats == mixture.repeats
     assert mixture.amount("imdb").texts > mixture.texts == mixture.amount("hotels").texts
+
+
+def test_unknown_emoji(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hand-written text with an emoji that the vocabulary does not contain gets one line, which names both."""
+    rows = [("This song 💩", "negative", "f"), ("This song.", "positive", "f")]
+    for name in ("contrast", "typed"):
+        write(tmp_path / name / "learned.csv", "text,label,family", rows)
+        write(tmp_path / name / "words.csv", "word,kind,sense", [("😍", "emoji", "for")])
+        file = f'{name} = "{name}{"" if name == "contrast" else "/learned.csv"}"'
+        (tmp_path / "plan.toml").write_text(f'{file}\nlearned = ["learned.csv"]', encoding="utf-8")
+        assert train(folders, tmp_path / "plan.toml", tmp_path / "run", "--vocabulary-size", "20") == 2
+        error = capsys.readouterr().err
+        assert "no '💩', which decides the label of the text 'This song 💩'" in error and error.count("\n") == 1
 
 
 def sampling(mixture: Mixture) -> Sampling:
