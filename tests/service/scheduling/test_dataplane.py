@@ -4,7 +4,7 @@ import asyncio
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from copy import copy
 from time import perf_counter_ns
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentiment_conv1d.artifact.tokenizer import Encoding
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.engine import NATIVE
 from sentiment_conv1d.inference.options import BATCH_ROWS
@@ -23,8 +24,10 @@ from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.inference.sentences import Span, split
 from sentiment_conv1d.server.errors import ClientDisconnected, DeadlineExceeded, Overloaded, TooLarge
 from sentiment_conv1d.service.errors import Invalid
+from sentiment_conv1d.service.scheduling import batching
+from sentiment_conv1d.service.scheduling import dataplane as dataplane_module
 from sentiment_conv1d.service.scheduling.admission import weigh
-from sentiment_conv1d.service.scheduling.batching import LoopBatcher
+from sentiment_conv1d.service.scheduling.batching import LoopBatcher, Pulse
 from sentiment_conv1d.service.scheduling.dataplane import (
     INLINE_CHARACTERS,
     PIECE_ROWS,
@@ -38,7 +41,8 @@ from sentiment_conv1d.service.scheduling.served import ServedClassifier
 from sentiment_conv1d.service.scheduling.work import Work
 from sentiment_conv1d.service.telemetry.metrics import Metrics
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
-from sentiment_conv1d.service.telemetry.statistics import Statistics
+from sentiment_conv1d.service.telemetry.request_log import RequestLog
+from sentiment_conv1d.service.telemetry.statistics import BatchTimes, Statistics
 from tests.ids import pad
 from tests.processes import PATIENCE
 from tests.service import artifacts
@@ -56,12 +60,14 @@ LONG = "word " * (STEPPED_CHARACTERS // 5 + 1)
 class OneModel(DataPlane):
     """A data plane with one model."""
 
-    def __init__(self, model: ServedClassifier, batching: Batching, limits: RequestLimits) -> None:
+    def __init__(
+        self, model: ServedClassifier, batching: Batching, limits: RequestLimits, log: RequestLog | None = None
+    ) -> None:
         self.model = model
         self.metrics = Metrics({})
         self.metrics.assign((model.manifest.name, model.manifest.version), model.labels)
         model.count(self.metrics)
-        super().__init__(limits, batching, self.metrics, [model])
+        super().__init__(limits, batching, self.metrics, [model], log)
 
 
 Build = Callable[..., OneModel]
@@ -448,6 +454,27 @@ def test_own_answers(averaging: ServedClassifier, requests: list[tuple[int, str]
     asyncio.run(story())
 
 
+def test_logged_texts_without_answer(averaging: ServedClassifier) -> None:
+    """Each logged text stands beside its own answer, and a text without an answer is not logged."""
+    records: list[Mapping[str, Any]] = []
+    log = RequestLog(records.append, share=1, texts=True, count=lambda outcome: None)
+
+    async def story() -> list[Prediction]:
+        dataplane = OneModel(averaging, BATCHING, LIMITS, log)
+        texts = ["?!", "praise", "", "praise praise"]
+        predictions = await dataplane.run(
+            dataplane.read_texts(RequestContext("id"), averaging, texts, list, reports=True)
+        )
+        dataplane.close()
+        return predictions
+
+    _, one, _, two = asyncio.run(story())
+    [record] = records
+    logged = [(each["text"], each["tokens"], each["score"]) for each in record["predictions"]]
+    assert logged == [("praise", one.tokens, one.score), ("praise praise", two.tokens, two.score)]
+    assert one.tokens < two.tokens
+
+
 def test_dynamic_batching(build: Build, classifier: ServedClassifier) -> None:
     """With batching on, all requests run on the thread, in batches of the configured size, within all limits."""
     gate = Gate(classifier)
@@ -482,6 +509,32 @@ def test_large_batch_keeps_order(build: Build, classifier: ServedClassifier) -> 
     assert [each.tokens for each in predictions] == [number % 7 + number % 11 + number + 1 for number in range(301)]
     for text, prediction in zip(texts, predictions, strict=True):
         assert prediction.score == pytest.approx(classifier.predict([text])[0].score, abs=1e-6)
+
+
+def test_times_of_pieces(build: Build, classifier: ServedClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The times of a large request are those of all its pieces: in the queue, reading texts, and running the model."""
+    clock = 0
+
+    def work(nanoseconds: int) -> None:
+        nonlocal clock
+        clock += nanoseconds
+
+    class Timed(ServedClassifier):
+        def encode(self, texts: Sequence[str]) -> list[Encoding]:
+            work(10)
+            return super().encode(texts)
+
+        def runs(self, encodings: Sequence[Encoding]) -> Iterator[dict[int, Prediction]]:
+            work(100)
+            return super().runs(encodings)
+
+    for module in (batching, dataplane_module):
+        monkeypatch.setattr(module, "perf_counter_ns", lambda: clock)
+    monkeypatch.setattr(Pulse, "beat", lambda pulse: work(1))  # before and after each piece
+    dataplane = build(Timed(classifier))
+    context = RequestContext("id")
+    asyncio.run(dataplane.predict(context, dataplane.model, ["film"] * (2 * PIECE_ROWS + 1)))
+    assert context.batch == BatchTimes(context.decoded + 3, 30, 300)
 
 
 def test_limits(build: Build) -> None:
@@ -575,6 +628,39 @@ def test_a_large_request_is_expected(build: Build, gate: Gate) -> None:
         with dataplane.parsing_large(INLINE_CHARACTERS + 1, "somebody"), pytest.raises(Overloaded):
             dataplane.expect(INLINE_CHARACTERS + 1)
         dataplane.expect(INLINE_CHARACTERS + 1)
+
+    asyncio.run(story())
+
+
+def test_small_requests_expect_the_thread(build: Build, gate: Gate) -> None:
+    """If all requests run on the thread, small ones are rejected before they are read too if there is no room."""
+
+    async def story() -> None:
+        dataplane = build(gate, ON_THREAD, texts=4, pending_texts=4)
+        dataplane.expect(1)
+        running = asyncio.create_task(ask(dataplane, ["film"] * 4))
+        await gate.until_entered()
+        with pytest.raises(Overloaded):
+            dataplane.expect(1)
+        gate.open.set()
+        await running
+        dataplane.expect(1)
+
+    asyncio.run(story())
+
+
+def test_serve_during_work(build: Build, classifier: ServedClassifier) -> None:
+    """Work that waits for a model runs together with work that starts after the classifiers were set again."""
+
+    async def story() -> None:
+        dataplane = build()
+        delivered: list[Any] = []
+        start(dataplane, ["A great film."], delivered)
+        dataplane.serve([ServedClassifier(classifier), dataplane.model])
+        start(dataplane, ["Dull and awful."], delivered)
+        await asyncio.sleep(0)
+        assert delivered == [["positive"], ["negative"]]
+        assert dataplane.model.statistics["runs"] == 1
 
     asyncio.run(story())
 
