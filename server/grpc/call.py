@@ -344,7 +344,7 @@ class Call(Stream):
                 return False
             self._stop(evicted(charge.caller))
             return True
-        if not self._inbox.incomplete or self.failure is not None:
+        if not self._inbox.incomplete:
             return False
         self._fail(evicted(charge.caller))
         return True

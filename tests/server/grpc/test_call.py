@@ -440,6 +440,53 @@ def test_unread_answer_of_a_caller_that_holds_most(caller: Caller) -> None:
     caller.buffers.add(-caller.held, "many others")
 
 
+def test_failed_call_of_a_caller_that_holds_most(caller: Caller) -> None:
+    """A stream that reads no more messages, and answers one, is not ended again to make room for another caller."""
+    proceed = asyncio.Event()
+
+    async def run(call: Call) -> None:
+        await call.read()
+        await proceed.wait()
+        await call.read()
+
+    caller.methods["/stream"] = Method(run, streaming=True)
+    message = wrap(bytes(20_000))
+    caller.say(
+        wire.request(1, ended=False, head=STREAM) + wire.data(1, message[:16_384]) + wire.data(1, message[16_384:])
+    )
+    caller.hear()
+    caller.say(wire.data(1, message[:16_384]))
+    for _ in range(2):
+        caller.wait(16)
+        caller.hear()
+        caller.say(wire.ping(flags=wire.ACK))
+    held = caller.calls[1].charge.held
+    assert caller.calls[1].failure is not None and held > BODY_FACTOR * 20_000
+    caller.buffers.add(BUFFERED - caller.held, "many others")
+    with pytest.raises(Overloaded):
+        Charge(caller.buffers, "other").add(20_000)
+    assert caller.calls[1].charge.held == held
+    proceed.set()
+    assert refusal(caller.hear()) == ("4", "a message was not complete after 30 s")
+    caller.buffers.add(-caller.held, "many others")
+
+
+def test_content_after_a_status(caller: Caller, loop: Loop) -> None:
+    """Messages of a stream that already has a status are not admitted, although its reset is read after them."""
+    admitted: list[int] = []
+
+    async def run(call: Call) -> None:
+        raise NotFound("no")
+
+    caller.methods["/stream"] = Method(run, streaming=True, admit=lambda length, caller: admitted.append(length))
+    loop.tick = 1.0  # so that the method runs before the rest is read
+    messages = wire.data(1, wrap(b"x")) + wire.window(0, 1) * 12 + wire.data(1, wrap(b"too late"))
+    caller.say(wire.request(1, ended=False, head=STREAM) + messages + wire.reset(1))
+    caller.hear()
+    loop.tick = 0.0
+    assert caller.outcomes == ["NOT_FOUND"] and admitted == [1]
+
+
 def test_messages_that_wait(caller: Caller) -> None:
     """Messages of a stream count until they are read, and the client has to wait until then to send many more."""
     started = asyncio.Event()
@@ -498,6 +545,15 @@ def test_large_answer_that_is_not_taken(caller: Caller) -> None:
     caller.hear()
     assert caller.held == 0
     assert [call.status for call in caller.ended] == ["OK", None]
+
+
+def test_no_memory_for_a_large_answer_without_a_task(caller: Caller) -> None:
+    """A started call with a large answer is refused if there is no memory for the answer, although it could be sent."""
+    caller.say(wire.request(1, ended=False, head=STARTED) + wire.data(1, wrap(bytes(5000)), ended=True))
+    others = caller.buffers.hold(BUFFERED - caller.held)
+    frames = caller.hear()
+    assert (refusal(frames)[0], content(frames)) == ("8", b"")
+    caller.buffers.add(-others)
 
 
 @pytest.mark.parametrize("kind", FIELDS)
@@ -612,6 +668,22 @@ def test_answer_that_is_not_compressed(caller: Caller, accepted: str, message: b
     else:
         assert data == wrap(message)
         assert "grpc-encoding" not in fields(frames)
+
+
+@pytest.mark.parametrize(("most", "size", "taken"), [(1, 999, 1), (3, 999, 3), (9, 999, 5), (9, 30, 3), (9, 29, 2)])
+def test_messages_together(caller: Caller, most: int, size: int, taken: int) -> None:
+    """A method takes as many waiting messages together as it asks for, within its size, and the first one always."""
+    sizes: list[int] = []
+
+    async def run(call: Call) -> None:
+        while (message := await call.read()) is not None:
+            sizes.append(1 + len(call.more(message, most, size)))
+        call.end()
+
+    caller.methods["/stream"] = Method(run, streaming=True)
+    caller.say(wire.request(1, ended=False, head=STREAM) + wire.data(1, wrap(bytes(10)) * 5, ended=True))
+    assert fields(caller.hear())["grpc-status"] == "0"
+    assert sizes[0] == taken and sum(sizes) == 5
 
 
 # Refusals.
@@ -772,6 +844,16 @@ def test_deadline_while_an_answer_waits(caller: Caller) -> None:
     caller.loop.now += 6
     assert fate(caller.hear()) == ["RST_STREAM 1 CANCEL"]
     assert caller.held == 0
+
+
+def test_deadline_of_a_watching_call(caller: Caller) -> None:
+    """A call that watches health ends at its deadline."""
+    caller.methods |= Health([""]).methods()
+    watch = wire.request(1, ("grpc-timeout", "5S"), ended=False, head=head("/grpc.health.v1.Health/Watch"))
+    caller.say(watch + wire.data(1, bytes(5), ended=True))
+    assert "grpc-status" not in fields(caller.hear())
+    caller.loop.now += 6
+    assert refusal(caller.hear()) == ("4", "the deadline has passed")
 
 
 def test_stream_that_only_waits(caller: Caller) -> None:

@@ -104,6 +104,15 @@ def test_http1(loop: Loop, method: str) -> None:
     caller.leave()
 
 
+def test_http1_within_a_request(caller: Caller) -> None:
+    """Bytes that look like HTTP/1.1 are content if they follow the beginning of a frame."""
+    text = b"POST / HTTP/1.1\r\n\r\n"
+    begin = request(1, ended=False) + data(1, text, ended=True)[: -len(text)]
+    assert caller.ask(begin) == []
+    assert caller.answers(caller.ask(text)) == {1: text}
+    assert not caller.transport.closing
+
+
 # Streams.
 
 

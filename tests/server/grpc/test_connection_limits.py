@@ -347,6 +347,18 @@ def test_others_get_their_turn(ticking: Loop, kind: str) -> None:
     caller.leave()
 
 
+def test_running_between_turns(ticking: Loop) -> None:
+    """A connection without a call is running while what it has received waits to be read."""
+    caller = Caller(ticking)
+    caller.greet()
+    caller.say(HEAVY["windows"])
+    assert not caller.transport.reading and not caller.connection.streams
+    assert caller.connection.running
+    caller.hear()
+    assert not caller.connection.running
+    caller.leave()
+
+
 def test_turns_keep_the_order(ticking: Loop) -> None:
     """Bytes that arrive during other connections' turns are read in order, and a failure drops them."""
     caller = Caller(ticking)

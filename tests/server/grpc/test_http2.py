@@ -160,6 +160,18 @@ def test_blocks_beyond_the_limits(block: bytes) -> None:
     assert peer.reason == "limit"
 
 
+def test_memory_of_events() -> None:
+    """Events that wait to be read are charged beyond what every connection can have, and until they are read."""
+    peer = Peer().greet()
+    peer.http2.receive(wire.ping() * (module.PIECE_BYTES // len(wire.ping())))
+    charged: list[int] = []
+    while peer.http2.read(float("-inf")):
+        waiting = len(peer.http2._events)
+        assert peer.http2.held == max(0, waiting * module._EVENT_BYTES - module._FREE_EVENT_BYTES)
+        charged.append(peer.http2.held)
+    assert charged[0] > 0 == charged[-1]
+
+
 def test_priority_is_ignored() -> None:
     """PRIORITY frames are ignored, even on stream 0."""
     peer = Peer().greet()
@@ -305,6 +317,26 @@ def test_own_frames() -> None:
         peer.http2.send(number, head=HEAD, data=b"x", trailers=())
     assert [each.kind for each in peer.hear()] == ["HEADERS", "DATA"] * 2
     assert peer.failed is None
+
+
+@pytest.mark.parametrize("code", ["NO_ERROR", "INTERNAL_ERROR", "ENHANCE_YOUR_CALM"])
+def test_clients_that_leave(code: str) -> None:
+    """The end of a connection after a client's GOAWAY is no failure, whatever the code of the GOAWAY."""
+    peer = Peer().greet()
+    peer.ask(request(1, ended=False) + wire.go_away(code))
+    peer.http2.send(1, head=HEAD, trailers=())
+    peer.ask(data(1, ended=True))
+    assert peer.http2._over
+    assert [each[0] for each in peer.events] == ["request", "goaway", "content"] and peer.failed is None
+
+
+def test_streams_that_close() -> None:
+    """A stream that ends in both directions is not reset."""
+    peer = Peer().greet()
+    peer.ask(request(1, ended=False))
+    peer.http2.send(1, head=HEAD, trailers=())
+    peer.ask(data(1, b"x", ended=True))
+    assert [each[0] for each in peer.events] == ["request", "content"]
 
 
 def test_withheld_windows() -> None:

@@ -116,6 +116,6 @@ def ping(content: bytes = b"12345678", flags: int = 0) -> bytes:
     return frame("PING", flags, 0, content)
 
 
-def go_away() -> bytes:
-    """Build a GOAWAY frame without an error."""
-    return frame("GOAWAY", 0, 0, bytes(8))
+def go_away(code: str = "NO_ERROR") -> bytes:
+    """Build a GOAWAY frame."""
+    return frame("GOAWAY", 0, 0, bytes(4) + _CODES.index(code).to_bytes(4, "big"))
