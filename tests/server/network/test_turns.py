@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextvars import ContextVar, copy_context
 
 import pytest
 
@@ -111,6 +112,28 @@ def test_pause(loop: Loop, turns: Turns) -> None:
     loop.turn()
     assert [reader.reads for reader in readers] == [1] * 3
     assert not turns.read_or_wait(Reader(loop, 1), 100)
+
+
+@pytest.mark.parametrize("pauses", [[], [0.5]], ids=["at once", "after a pause"])
+def test_context(loop: Loop, turns: Turns, pauses: list[float]) -> None:
+    """A connection that has waited is not read in the context of the call whose bytes began the turn."""
+    call = ContextVar("call", default="none")
+    seen: list[str] = []
+
+    class Noting(Reader):
+        def read(self, until: float) -> bool:
+            seen.append(call.get())
+            return super().read(until)
+
+    def receive() -> None:
+        call.set("another")
+        turns.wait(Noting(loop, 1))
+
+    turns.pause = lambda: pauses.pop(0) if pauses else 0.0
+    copy_context().run(receive)
+    loop.now += 1
+    loop.turn()
+    assert seen == ["none"]
 
 
 def test_time_between_two_reads(loop: Loop, turns: Turns) -> None:
