@@ -1,7 +1,8 @@
 """The words that decide what a typed text says: emojis, ratings and stars, and words for people that decide nothing.
 
 They are a table with the columns `word`, `kind` and `sense`. The kinds are `emoji`, with one of `SENSES`, `identity`
-and `control`, without a sense, and `idiom`, with the sense for or against.
+and `control`, without a sense, and `KEYS`, the words of a family by which its texts are read: idioms, negated words,
+answers of a few words, and where a long text turns. They have a sense, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from sentiment_conv1d.tables import DataError, open_table
 #: What an emoji says: praise, complaint, no opinion, or either opinion.
 SENSES = ("for", "against", "neither", "either")
 
-_KINDS = {"emoji": SENSES, "identity": ("",), "control": ("",), "idiom": ("for", "against")}
+#: The kinds of words of which every part of the texts, such as those that are learned, has others.
+KEYS = ("idiom", "answer", "negation", "turn")
+
+_KINDS = {"emoji": SENSES, "identity": ("",), "control": ("",), **dict.fromkeys(KEYS, ("for", "against", "neither"))}
 
 _STARS = ("\N{BLACK STAR}", "\N{WHITE MEDIUM STAR}", "\N{WHITE STAR}")
 
