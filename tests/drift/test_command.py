@@ -13,6 +13,7 @@ from sentiment_conv1d.artifact.artifact import Artifact, publish
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.service.__main__ import main
+from tests.drift.test_log import record
 from tests.processes import ServerProcess, run
 from tests.service.reviews import reviews
 
@@ -133,6 +134,27 @@ def test_against_another_log(drift: Drift, logs: dict[str, Path]) -> None:
     assert result.returncode == 1
     assert table(result.stdout)["tokens"][0] == "significant change"
     assert drift(logs["same"], "--against", logs["same"], "--fail-above", "0").returncode == 0
+
+
+def test_before_and_now(drift: Drift, tmp_path: Path) -> None:
+    """The log after `--against` is the one before: its texts, means and shares come first."""
+    before, now = tmp_path / "before.jsonl", tmp_path / "now.jsonl"
+    before.write_text(record("2026-01-01T08:00:00", 10, 20))
+    now.write_text(record("2026-02-01T09:30:59", 30) + record("2026-02-02T10:00:00", 40, 50, label="no") + "{")
+    result = drift(now, "--against", before)
+    about, properties, labels = (part.splitlines() for part in result.stdout.split("\n\n"))
+    assert about == [
+        "tiny",
+        "  before: 2 texts of before.jsonl, 2026-01-01 08:00 to 2026-01-01 08:00 UTC",
+        "  now: 3 texts of now.jsonl, 2026-02-01 09:30 to 2026-02-02 10:00 UTC, without 1 unreadable line",
+    ]
+    assert properties[0].split()[-4:] == ["Mean", "before", "Mean", "now"]
+    assert [line.split()[-2:] for line in properties if line.split()[0] == "tokens"] == [["15.000", "40.000"]]
+    assert [line.split() for line in labels] == [
+        ["Label", "Before", "Now"],
+        ["yes", "100.0%", "33.3%"],
+        ["no", "0.0%", "66.7%"],
+    ]
 
 
 def test_errors(drift: Drift, logs: dict[str, Path], artifact: Artifact, tmp_path: Path) -> None:

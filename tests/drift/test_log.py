@@ -12,9 +12,9 @@ from sentiment_conv1d.drift.log import Version, read_log
 from sentiment_conv1d.tables import DataError
 
 
-def record(time: str, *tokens: int, **fields: Any) -> str:
+def record(time: str, *tokens: int, label: str = "yes", **fields: Any) -> str:
     """Build a line of a log."""
-    predictions = [{"label": "yes", "score": 0.75, "tokens": each, "unknown_tokens": 1} for each in tokens]
+    predictions = [{"label": label, "score": 0.75, "tokens": each, "unknown_tokens": 1} for each in tokens]
     return json.dumps({"time": time, "model": "tiny", "version": 1, "predictions": predictions} | fields) + "\n"
 
 
@@ -66,3 +66,41 @@ def test_missing_logs(tmp_path: Path) -> None:
         read_log([tmp_path / "missing"])
     with pytest.raises(DataError, match="there is no file requests-"):
         read_log([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("score", "unknown", "valid"),
+    [
+        (0, 0, True),
+        (1, 5, True),
+        (1, 6, False),
+        (0, -1, False),
+        (-0.5, 0, False),
+        (1.5, 0, False),
+        (0.5, None, True),
+    ],
+)
+def test_bounds(tmp_path: Path, score: float, unknown: int | None, valid: bool) -> None:
+    """Scores are from 0 to 1, and no more tokens are unknown than there are. Other lines are counted one by one."""
+    prediction = {"label": "yes", "score": score, "tokens": 5, "unknown_tokens": unknown}
+    (tmp_path / "log").write_text(record("2026-01-01", predictions=[prediction]) * 2)
+    log = read_log([tmp_path / "log"])
+    assert log.unreadable == (0 if valid else 2) and bool(log.texts) == valid
+
+
+def test_no_tokens(tmp_path: Path) -> None:
+    """A text without tokens whose unknown words were not counted is a text."""
+    prediction = {"label": "yes", "score": 0.5, "tokens": 0, "unknown_tokens": None}
+    (tmp_path / "log").write_text(record("2026-01-01", predictions=[prediction]))
+    assert read_log([tmp_path / "log"]).unreadable == 0
+
+
+@pytest.mark.parametrize("labels", [[], ["calm"], ["calm", "joy"]])
+def test_several_labels(tmp_path: Path, labels: list[str]) -> None:
+    """All labels of a text count, and a log of such texts is marked."""
+    prediction = {"labels": labels, "score": 0.5, "tokens": 5, "unknown_tokens": 1}
+    (tmp_path / "several").write_text(record("2026-01-01", predictions=[prediction]))
+    (tmp_path / "one").write_text(record("2026-01-01", 5))
+    several, one = (read_log([tmp_path / name]).texts[Version("tiny", 1)] for name in ("several", "one"))
+    assert (several.labels, several.multilabel) == (labels, True)
+    assert (one.labels, one.multilabel) == (["yes"], False)
