@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -99,8 +99,25 @@ def mutants(module: str, programs: Path) -> Iterator[Mutant]:
                     yield Mutant(line, changed, result["test_outcome"] != "survived")
 
 
+def report(module: str, found: Collection[Mutant], equivalent: Collection[str]) -> bool:
+    """Print the share of a module's mutants that were killed, without equivalent ones, and each survivor.
+
+    Returns whether it is at least 90 %, and every equivalent line is that of a mutant.
+    """
+    unmatched = set(equivalent) - {each.changed for each in found}
+    counted = [each for each in found if each.changed not in equivalent]
+    survivors = sorted(each for each in counted if not each.killed)
+    share = 1 - len(survivors) / max(1, len(counted))
+    print(f"{module}: {share:.0%} of {len(counted)} mutants killed", flush=True)
+    for each in survivors:
+        print(f"  {module}:{each.line}: {each.changed}", flush=True)
+    for line in sorted(unmatched):
+        print(f"  {module}: no mutant is equivalent: {line}", flush=True)
+    return share >= 0.9 and not unmatched
+
+
 def main() -> int:
-    """Print the share of the mutants that were killed, and each survivor. Returns 1 if it is below 90 %."""
+    """Report on each module. Returns 1 if too many mutants of one survive, or one of its equivalent lines is none."""
     parser = argparse.ArgumentParser(prog="make mutants", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--programs", type=Path, required=True, help="folder of cosmic-ray's programs")
     parser.add_argument("modules", nargs="*", metavar="MODULE", default=list(MODULES), help="default: all listed ones")
@@ -109,14 +126,8 @@ def main() -> int:
         parser.error(f"not in modules.toml: {', '.join(sorted(unknown))}")
     low = False
     for module in options.modules:
-        equivalent = MODULES[module].get("equivalent", {})
-        found = [each for each in mutants(module, options.programs.absolute()) if each.changed not in equivalent]
-        survivors = [each for each in found if not each.killed]
-        share = 1 - len(survivors) / max(1, len(found))
-        low |= share < 0.9
-        print(f"{module}: {share:.0%} of {len(found)} mutants killed", flush=True)
-        for each in sorted(survivors):
-            print(f"  {module}:{each.line}: {each.changed}", flush=True)
+        found = list(mutants(module, options.programs.absolute()))
+        low |= not report(module, found, MODULES[module].get("equivalent", {}))
     return int(low)
 
 
