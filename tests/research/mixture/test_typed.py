@@ -1,8 +1,12 @@
-"""Texts with placeholders, and the table of words that replace them."""
+"""Texts with placeholders, the table of words that replace them, and the texts of `research/contrast/typed`."""
 
 import csv
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +16,21 @@ from research.mixture import typed
 from research.mixture.added_emojis import AddedEmojis
 from research.mixture.labels import NEGATIVE, NEUTRAL, POSITIVE
 from research.mixture.typed import Typed
-from research.mixture.typed_words import TypedWords, ratings, stars
+from research.mixture.typed_words import KEYS, SENSES, TypedWords, ratings, stars
 from sentiment_conv1d.tables import DataError
+from tests.processes import PROJECT
+
+CONTRAST = PROJECT / "research" / "contrast"
+PARTS = ("learned", "deciding", "final")
+
+#: The families whose texts are read by key words, of which every part has others.
+FAMILIES = {
+    "idiom": ("praise by idiom", "complaint by idiom"),
+    "answer": ("short answers",),
+    "negation": ("negation near", "negation far"),
+    "turn": ("long turns",),
+}
+RATING = re.compile(r"(?<![\d.,])(\d+)(?:[.,](5))?/(5|10)\b|(?<![\d.,])\d[★⭐]|[★⭐☆]+")
 
 WORDS = [
     *((emoji, "emoji", "for") for emoji in "😍👍🎉🥰🔥💯🤩😊👏"),
@@ -150,3 +167,98 @@ def test_no_added_emojis(tmp_path: Path) -> None:
         assert added.to("Text.", POSITIVE, generator) is None
     assert AddedEmojis.of(words, 1).to("Text.", NEUTRAL, generator) is None
     assert generator.bit_generator.state == before
+
+
+@cache
+def part(name: str) -> list[Typed]:
+    """Return the texts of a part."""
+    return typed.read(CONTRAST / "typed" / f"{name}.csv")
+
+
+def words() -> TypedWords:
+    """Return the table of words of the typed texts."""
+    return TypedWords.read(CONTRAST / "typed" / "words.csv")
+
+
+def bare(text: str) -> str:
+    """Return the letters, digits and symbols of a text."""
+    return "".join(each for each in text.casefold() if each.isalnum() or unicodedata.category(each)[0] == "S")
+
+
+def test_parts_share_no_text() -> None:
+    """No part has a text of another one, however spaced and marked, and no other contrast texts have its sentences."""
+    found = {name: {bare(each.text) for each in part(name)} for name in PARTS}
+    for one, other in combinations(PARTS, 2):
+        assert not found[one] & found[other]
+    with (CONTRAST / "held_out.csv").open(encoding="utf-8", newline="") as file:
+        held_out = {bare(row["text"]) for row in csv.DictReader(file)}
+    assert not {text for name in PARTS for text in found[name] & held_out if any(map(str.isalnum, text))}
+    for name in ("learned", "styles"):
+        with (CONTRAST / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            assert not {bare(row["text"]) for row in csv.DictReader(file)} & (found["deciding"] | found["final"])
+
+
+def test_families_of_parts() -> None:
+    """Every family has at least twelve rows in each part, and a part has texts of every label."""
+    rows = {name: Counter(family for family, _ in {(each.family, each.row) for each in part(name)}) for name in PARTS}
+    assert {*rows["learned"]} == {*rows["deciding"]} == {*rows["final"]}
+    assert len(rows["learned"]) >= 15
+    assert min(count for counts in rows.values() for count in counts.values()) >= 12
+    sizes = {name: Counter(each.label for each in part(name) if not each.word) for name in PARTS}
+    assert sizes["learned"].total() >= 1500
+    assert 600 <= sizes["deciding"].total() <= 800 <= sizes["final"].total() <= 1000
+    assert all(count >= 0.1 * labels.total() for labels in sizes.values() for count in labels.values())
+
+
+def test_words_that_are_learned() -> None:
+    """Every emoji, word for people, rating and run of stars is learned, and no other rating is in any part."""
+    table, texts = words(), [each.text for each in part("learned")]
+    assert len(table.emojis()) >= 150
+    assert all(table.emojis(sense) for sense in SENSES)
+    assert not [emoji for emoji in table.emojis() if not any(emoji in text for text in texts)]
+    assert len(table.words["identity", ""]) >= 30
+    for label in (NEGATIVE, NEUTRAL, POSITIVE):
+        assert {each.word for each in part("learned") if each.label == label and each.word} == {*table.people}
+    used = {name: {found[0] for each in part(name) for found in ratings_of(each.text)} for name in PARTS}
+    known = {*ratings(), *(run for run in stars() if {*run} != {"☆"})}
+    assert used["learned"] == known
+    assert used["deciding"] | used["final"] <= known
+
+
+def ratings_of(text: str) -> list[re.Match[str]]:
+    """Return the ratings and the runs of stars in a text."""
+    return [*RATING.finditer(text.replace("\N{VARIATION SELECTOR-16}", ""))]
+
+
+def test_labels_of_ratings() -> None:
+    """Less than half of the points is a complaint, seven tenths and more are praise, and others are neutral."""
+    for each in (each for name in PARTS for each in part(name) if each.family == "ratings"):
+        for found in ratings_of(each.text):
+            if found[3] is not None:
+                share = (int(found[1]) + (found[2] is not None) / 2) / int(found[3])
+                assert each.label == (NEGATIVE if share < 0.5 else NEUTRAL if share < 0.7 else POSITIVE), each.text
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_key_words(kind: str) -> None:
+    """Every text of these families has a key word of its label, and a key word is in one part only."""
+    table = words().words
+    keys = {word: sense for (other, sense), found in table.items() if other == kind for word in found}
+    parts: dict[str, set[str]] = {key: set() for key in keys}
+    for name in PARTS:
+        for each in (each for each in part(name) if each.family in FAMILIES[kind]):
+            text = each.text.casefold()
+            found = [key for key in keys if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", text)]
+            assert ("against", "neither", "for")[each.label] in {keys[key] for key in found}, each.text
+            for key in found:
+                parts[key].add(name)
+    assert {key: sorted(names) for key, names in parts.items() if len(names) != 1} == {}
+    assert kind != "idiom" or len(keys) >= 60
+
+
+def test_long_turns() -> None:
+    """Long turns have 60 to 200 words, and as often praise first as a complaint."""
+    for name in PARTS:
+        turns = [each for each in part(name) if each.family == "long turns"]
+        assert all(60 <= len(each.text.split()) <= 200 for each in turns)
+        assert 0.4 <= np.mean([each.label == POSITIVE for each in turns]) <= 0.6
