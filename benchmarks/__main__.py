@@ -41,6 +41,7 @@ SECTIONS = {
     "stops": Section(("decisions/sentences.md",), ("--rounds", "1", "--characters", "2000")),
     "accuracy.domains": Section(("../research/reviews/reviews-accuracy.md",), ("--smoke",)),
     "accuracy.neutral": Section(("models.md",), ("--smoke",)),
+    "accuracy.typed": Section(("../research/reviews/reviews-accuracy.md",), ("--smoke",)),
     "accuracy.few_rows": Section(("training.md",), ("--smoke",)),
     "accuracy.training": Section(("training.md",), ("--smoke",)),
 }

@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few generated texts; the numbers mean nothing")
     options = parser.parse_args()
     basis = _generated() if options.smoke else read(options.imdb, options.reviews)
-    print(circumstances(), "", report({name: _model(name) for name in options.models}, basis), sep="\n")
+    print(circumstances(), "", report({name: model(name) for name in options.models}, basis), sep="\n")
 
 
 def read(imdb: Path, reviews: Path) -> Basis:
@@ -98,10 +98,27 @@ def read(imdb: Path, reviews: Path) -> Basis:
 
 def report(models: dict[str, Answer], basis: Basis) -> str:
     """Measure models, and return a table with a column for each."""
-    columns = [dict(measure(answer, basis)) for answer in models.values()]
-    names = dict.fromkeys(name for column in columns for name in column)
-    rows = [[name, *(column.get(name, "") for column in columns)] for name in names]
-    return table(["", *models], rows)
+    return report_of({name: dict(measure(answer, basis)) for name, answer in models.items()})
+
+
+def report_of(columns: dict[str, dict[str, str]]) -> str:
+    """Return a table with a column of measures for each model."""
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows = [[name, *(column.get(name, "") for column in columns.values())] for name in names]
+    return table(["", *columns], rows)
+
+
+def model(name: str) -> Answer:
+    """Return the answers of a shipped model, or of one in a folder NAME/VERSION."""
+    loaded = sentiment_conv1d.load(name)
+
+    def answer(texts: Sequence[str]) -> Answers:
+        found = loaded.predict(list(texts))
+        probabilities = [[each.probabilities.get(label, 0.0) for label in LABELS] for each in found]
+        flags = [each.confident for each in found]
+        return Answers(np.array(probabilities), None if None in flags else np.array(flags))
+
+    return answer
 
 
 def measure(answer: Answer, basis: Basis) -> Iterator[tuple[str, str]]:
@@ -168,18 +185,6 @@ def _by_confidence(name: str, right: npt.NDArray[np.bool_], sure: npt.NDArray[np
     yield f"{name}, share confident", f"{sure.mean():.3f}"
     for others, own in (("them", sure), ("the others", ~sure)):
         yield f"{name}, right among {others}", f"{right[own].mean():.3f}" if own.any() else ""
-
-
-def _model(name: str) -> Answer:
-    model = sentiment_conv1d.load(name)
-
-    def answer(texts: Sequence[str]) -> Answers:
-        found = model.predict(list(texts))
-        probabilities = [[each.probabilities.get(label, 0.0) for label in LABELS] for each in found]
-        flags = [each.confident for each in found]
-        return Answers(np.array(probabilities), None if None in flags else np.array(flags))
-
-    return answer
 
 
 def _texts(texts: Sequence[str], labels: Sequence[str], names: Sequence[str]) -> Texts:

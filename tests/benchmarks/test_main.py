@@ -40,6 +40,7 @@ from tests.processes import PROJECT, run
             "| | mean of the domains | trained | never trained | 11 to 20 words | IMDB | µs a whole review |",
         ),
         ("accuracy.neutral", "| | reviews |"),
+        ("accuracy.typed", "| | reviews |"),
         (
             "stops",
             "| repeated | sentences | words | replaced strings | kept characters | marks | characters "
