@@ -16,6 +16,7 @@ def test_threshold() -> None:
     """An output of exactly 0.5 decides for label 1, and the number just below for label 0."""
     below = np.nextafter(np.float32(0.5), np.float32(0))
     assert decide_all(np.array([[0.5], [below]], np.float32)).tolist() == [1, 0]
+    assert [decide(np.array([each], np.float32)) for each in (0.5, below)] == [1, 0]
 
 
 def test_equal_probabilities() -> None:
