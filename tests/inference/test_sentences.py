@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -13,9 +15,11 @@ from hypothesis import strategies as st
 
 from benchmarks.stops import hostile_texts
 from sentiment_conv1d.artifact.artifact import read_artifact
+from sentiment_conv1d.artifact.manifest import Manifest
 from sentiment_conv1d.inference import sentences as rule
 from sentiment_conv1d.inference.classifier import Classifier
 from sentiment_conv1d.inference.errors import NotExplainable
+from sentiment_conv1d.inference.prediction import Prediction
 from sentiment_conv1d.inference.sentences import Span, split
 from tests.processes import PROJECT, SHIPPED_MODELS
 from tests.service import artifacts
@@ -193,6 +197,28 @@ def test_words_across_sentences(classifier: Classifier) -> None:
     assert [word.text for word in explanation.words] == ["\xa0great", "Bad\r", "\r", "Good"]
     first, second, third, fourth = (word.share for word in explanation.words)
     assert [each.share for each in found] == pytest.approx([first, second + third, fourth])
+
+
+@pytest.mark.parametrize(
+    ("shares", "one", "several"),
+    [
+        ([0.5, -2.0, 1.0], (1, 2), 2),
+        ([0.2, 0.2], (None, 0), 0),
+        ([0.0, 0.0], (None, None), None),
+        ([], (None, None), None),
+    ],
+)
+def test_deciding_sentence(shares: list[float], one: tuple[int | None, int | None], several: int | None) -> None:
+    """The sentence that adds most to a label decides, the first of equal ones, or none if all count against it.
+
+    The shares of a model with a single sigmoid are those of its second label.
+    """
+    prediction = cast(Prediction, None)
+    found = [rule.Sentence(0, 1, share, prediction) for share in shares]
+    sigmoid = cast(Manifest, SimpleNamespace(outputs=1, labels=("bad", "good")))
+    softmax = cast(Manifest, SimpleNamespace(outputs=3, labels=("bad", "fair", "good")))
+    assert tuple(rule.deciding(found, sigmoid, label) for label in ("bad", "good")) == one
+    assert [rule.deciding(found, softmax, label) for label in softmax.labels] == [several] * 3
 
 
 def test_no_exact_explanation(tmp_path: Path) -> None:
