@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 try:
@@ -38,6 +39,7 @@ try:
     from loadtest.traffic.requests import FORMS, Request, make_requests, parse_mix
     from loadtest.traffic.target import Endpoint, Target
     from sentiment_conv1d.artifact.errors import writing
+    from sentiment_conv1d.commands.interruption import interrupt
     from sentiment_conv1d.commands.parser import between, local_path
     from sentiment_conv1d.commands.running import run_command
 except ModuleNotFoundError as error:
@@ -336,11 +338,11 @@ def _make_folder(path: Path) -> None:
         tempfile.TemporaryFile(dir=path).close()
 
 
-def _interrupt(number: int, frame: object) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     # Ignore further signals while the partial report is written and all processes end.
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    interrupt(number, frame)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,6 @@ from sentiment_conv1d.model.configuration import (
 from sentiment_conv1d.model.data import Plan
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.duration import expected
-from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import Run, read_run, stages_folder
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ _LABEL_ERRORS = 10
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m model") -> int:
     """Run a command and return its exit status, as `run_command` does."""
-    handle_signals()
     with training_packages(prog):
         return run_command(parser(prog), arguments, _run, _left_behind)
 

@@ -25,7 +25,6 @@ from sentiment_conv1d.model.data.flags import (
     print_left_out,
     reading_of,
 )
-from sentiment_conv1d.model.interruption import handle_signals
 from sentiment_conv1d.model.run import ensure_free, stages_folder
 
 #: The share of the training texts that is held out by default.
@@ -34,7 +33,6 @@ VALIDATION_FRACTION = 0.04
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status, as `run_command` does."""
-    handle_signals()
     return run_command(_parser(), arguments, _run, lambda options: _left_behind(options.out))
 
 

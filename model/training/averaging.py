@@ -34,7 +34,7 @@ from tqdm import tqdm
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
-from sentiment_conv1d.model import interruption
+from sentiment_conv1d.commands import interruption
 from sentiment_conv1d.model.data import Examples, joined, parts
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
 from sentiment_conv1d.model.run import Run

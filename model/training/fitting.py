@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.errors import SentimentError
-from sentiment_conv1d.model import interruption
+from sentiment_conv1d.commands import interruption
 from sentiment_conv1d.model.training.checkpoint import Stages
 
 #: The number of training batches for each point of the learning curves.

@@ -31,7 +31,7 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def ended_at_once() -> Iterator[None]:
-    """End this process with status 130 at Ctrl-C and SIGTERM, for imports before anything was written.
+    """End this process at Ctrl-C, with status 130, and SIGTERM, for imports before anything was written.
 
     Imports drop exceptions such as `KeyboardInterrupt`, or raise others in their place.
     """

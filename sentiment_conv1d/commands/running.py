@@ -8,11 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
 
 from sentiment_conv1d.artifact.errors import OutputError, SentimentError, about_files, exit_status
-from sentiment_conv1d.commands import startup
+from sentiment_conv1d.commands.interruption import interruptible, terminated
+from sentiment_conv1d.commands.startup import die_of_sigterm, serves
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -34,13 +35,25 @@ def run_command(
 ) -> int:
     """Parse the arguments, run the command, and return its exit status.
 
-    It is that of `run`, or 2 for an error of the user, 75 for one that can pass by itself, 130 if interrupted, and 141
-    if the program that reads standard output ends first. Standard output on a full disk is an error with status 75. In
+    It is that of `run`, or 2 for an error of the user, 75 for one that can pass by itself, 130 after Ctrl-C, and 141 if
+    the program that reads standard output ends first. Standard output on a full disk is an error with status 75. In
     both cases the command finishes its work, and what it prints is discarded. `left` says what an interrupted command
-    leaves behind. Raises `SystemExit` for `--help` and for arguments that the parser refuses.
+    leaves behind. After SIGTERM, the command cleans up and its process dies of the signal. Raises `SystemExit` for
+    `--help` and for arguments that the parser refuses.
     """
-    startup.finish()
-    with _standard_streams() as output:
+    status = _with_streams(parser, arguments, run, left)
+    if status == INTERRUPTED and terminated():
+        die_of_sigterm()
+    return status
+
+
+def _with_streams(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    run: Callable[[argparse.Namespace], int],
+    left: Callable[[argparse.Namespace], str],
+) -> int:
+    with nullcontext() if serves() else interruptible(), _standard_streams() as output:
         try:
             status = _run(parser, arguments, run, left)
             failure = output.failure()

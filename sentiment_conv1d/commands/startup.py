@@ -21,34 +21,38 @@ _NEEDED = "onnxruntime"
 
 
 def begin() -> None:
-    """End the process if its packages are missing, and from here on at Ctrl-C, without a traceback.
+    """End the process if its packages are missing, and from here on at Ctrl-C and SIGTERM, without a traceback.
 
-    Imports drop exceptions such as `KeyboardInterrupt`, or raise others in their place. The status is 130, and that of
-    `serve` is 0, as of a service that is stopped.
+    Imports drop exceptions such as `KeyboardInterrupt`, or raise others in their place. The status is 130 after Ctrl-C,
+    the process dies of SIGTERM, and the status of `serve` is 0, as of a service that is stopped.
     """
     if find_spec(_NEEDED) is None:
         print(f"error: {sys.executable} does not have the packages of this project: {_hint()}", file=sys.stderr)
         sys.exit(2)
-    for number in (signal.SIGINT, signal.SIGTERM) if _serves() else (signal.SIGINT,):
+    for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # a shell ignores Ctrl-C for background processes
             signal.signal(number, end_at_once)
 
 
-def finish() -> None:
-    """Let Ctrl-C raise `KeyboardInterrupt` again. `serve` handles its signals itself."""
-    if signal.getsignal(signal.SIGINT) is end_at_once and not _serves():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def end_at_once(number: int, frame: FrameType | None) -> NoReturn:
     """End the process at a signal, before it has written anything."""
-    if _serves():
+    if serves():
         os._exit(0)
     os.write(2, b"interrupted: nothing was written\n")
-    os._exit(130)
+    if number == signal.SIGTERM:
+        die_of_sigterm()
+    os._exit(128 + number)
 
 
-def _serves() -> bool:
+def die_of_sigterm() -> NoReturn:
+    """End the process as SIGTERM does by default, which also ends the first process of a container, with status 143."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.raise_signal(signal.SIGTERM)
+    os._exit(128 + signal.SIGTERM)  # the kernel spares the first process of a container
+
+
+def serves() -> bool:
+    """Return whether the command is `serve`, which handles its signals itself."""
     return sys.argv[1:2] == ["serve"]
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from glob import has_magic
 from pathlib import Path
 from textwrap import shorten
@@ -65,11 +63,10 @@ def predict(options: Namespace, settings: Settings) -> int:
     session = _session(settings)
     if job.explain:
         _check_explainable(session)
-    # Several processes would share the GPU.
-    workers = options.workers or (1 if session.uses_gpu() else processors())
+    workers = _workers(options.workers, session)
     # Only this process draws the bar. For tqdm's own lock, which several can share, Python 3.14 starts another process.
     tqdm.set_lock(threading.RLock())
-    with _ended_by_sigterm(), Pool(session, workers) as pool:
+    with Pool(session, workers) as pool:
         summaries = []
         for source, output in waiting:
             summary = score_file(source, output, pool, job, overwrite=options.overwrite or options.resume)
@@ -85,14 +82,13 @@ def _status(summaries: Sequence[Summary], job: Job) -> int:
     return SOME_ROWS_BAD if incomplete and job.on_bad_rows != "skip" else 0
 
 
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """End at SIGTERM like at Ctrl-C, so that no unfinished file remains."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _workers(wanted: int, session: Session) -> int:
+    """Return how many processes score, and say so if they are fewer than wanted."""
+    useful = processors()
+    if wanted > useful:
+        why = "more processes than processors take memory, and not less time"
+        print(f"warning: --workers {wanted} is reduced to {useful}: {why}", file=sys.stderr)
+    return min(wanted, useful) or (1 if session.uses_gpu() else useful)  # several would share the GPU
 
 
 def _runs(options: Namespace) -> list[tuple[Source, Output]]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.context
 import os
-import signal
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext, ForkContext, ForkProcess, SpawnContext, SpawnProcess
 from typing import Protocol, Self, TypeVar
 
 from sentiment_conv1d.artifact.errors import TransientError
+from sentiment_conv1d.commands.interruption import check, left_to_this_process, terminated
 from sentiment_conv1d.scoring.columns import Column, score_texts
 from sentiment_conv1d.scoring.session import Session
 from sentiment_conv1d.tables import DataError
@@ -31,6 +31,7 @@ class Batch(Protocol):
 
 
 AnyBatch = TypeVar("AnyBatch", bound=Batch)
+Result = TypeVar("Result")
 
 
 class ProcessKilled(DataError, TransientError):
@@ -52,7 +53,7 @@ class Pool:
         if workers > 1:
             try:
                 self._processes = ProcessPoolExecutor(workers, _context(session), _begin)
-                self._processes.submit(os.getpid)  # an executor starts its processes at the first call
+                self._submit(self._processes, os.getpid)  # an executor starts its processes at the first call
             except (OSError, RuntimeError) as error:  # of a process, or of the executor's thread
                 for process in multiprocessing.active_children():  # otherwise Python would wait for them
                     process.kill()
@@ -64,7 +65,8 @@ class Pool:
 
     def __exit__(self, *exception: object) -> None:
         if self._processes is not None:
-            self._processes.shutdown(cancel_futures=True)
+            # After SIGTERM, nobody waits for the batches that run: they end with this process.
+            self._processes.shutdown(wait=not terminated(), cancel_futures=True)
 
     def score(self, batches: Iterator[AnyBatch], explain: int = 0) -> Iterator[tuple[AnyBatch, list[Column]]]:
         """Yield each batch with its added columns, in order. It reads a few batches ahead.
@@ -73,12 +75,14 @@ class Pool:
         """
         if self._processes is None:
             for batch in batches:
+                check()
                 yield batch, score_texts(self.session.classifier(), batch.texts, explain)
             return
         waiting: deque[tuple[AnyBatch, Future[list[Column]]]] = deque()
         try:
             for batch in batches:
-                waiting.append((batch, self._processes.submit(_score, self.session, batch.texts, explain)))
+                check()
+                waiting.append((batch, self._submit(self._processes, _score, self.session, batch.texts, explain)))
                 if len(waiting) == self._most:
                     first, scored = waiting.popleft()
                     yield first, scored.result()
@@ -88,12 +92,18 @@ class Pool:
         except BrokenProcessPool as error:
             raise ProcessKilled("a process that scored was killed; run the command again") from error
 
+    @staticmethod
+    def _submit(processes: ProcessPoolExecutor, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Submit a call, at which processes can start. One that a signal ended could leave the queue locked for all."""
+        with left_to_this_process():
+            return processes.submit(function, *arguments)
+
 
 def _score(session: Session, texts: list[str], explain: int) -> list[Column]:
     return score_texts(session.classifier(), texts, explain)
 
 
-def _context(session: Session) -> multiprocessing.context.BaseContext:
+def _context(session: Session) -> BaseContext:
     """Return how processes start: forked, or spawned if a forked one could not use what it inherits.
 
     A lock that another thread holds stays locked in a forked process. The threads of a session and the state of a GPU
@@ -101,13 +111,27 @@ def _context(session: Session) -> multiprocessing.context.BaseContext:
     """
     safe = threading.active_count() == 1 and session.threads == 1 and not session.uses_gpu()
     forks = safe and "fork" in multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("fork" if forks else "spawn")
+    return _Forking() if forks else _Spawning()
+
+
+class _Forked(ForkProcess):
+    terminate = ForkProcess.kill  # the executor ends the others if one was killed, and they ignore SIGTERM
+
+
+class _Spawned(SpawnProcess):
+    terminate = SpawnProcess.kill
+
+
+class _Forking(ForkContext):
+    Process = _Forked
+
+
+class _Spawning(SpawnContext):
+    Process = _Spawned
 
 
 def _begin() -> None:
-    """Ignore Ctrl-C, which the main process handles, and end when the main process is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """End when the main process ends."""
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 

@@ -1,8 +1,9 @@
-"""Commands before their imports have ended: Ctrl-C ends them without a traceback, and missing packages are named."""
+"""Commands before their imports have ended: signals end them without a traceback, and missing packages are named."""
 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.processes import PATIENCE, PROJECT, environment, patch
 
-#: Sends SIGINT at one of the imports after the process has begun to handle it.
+#: Sends a signal at one of the imports after the process has begun to handle it.
 INTERRUPTING = """
 import os, signal, sys
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background process
@@ -23,7 +24,7 @@ def interrupt(event, arguments):
     if event == "import" and signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), int(os.environ["NUMBER"]))
 
 sys.addaudithook(interrupt)
 """
@@ -34,16 +35,23 @@ TRAIN = ["train", "--data", "docs/tickets.csv", "--out", "{out}"]
 
 @pytest.mark.parametrize("imports", [1, 10, 60, 200, 350, 500, 700])
 @pytest.mark.parametrize(
-    ("command", "status"),
-    [(["service", *SERVE], 0), (["sentiment_conv1d", *SERVE], 0), (["model", *TRAIN], 130)],
-    ids=["serve", "sentiment_conv1d", "train"],
+    ("command", "number", "status"),
+    [
+        (["service", *SERVE], signal.SIGINT, 0),
+        (["sentiment_conv1d", *SERVE], signal.SIGINT, 0),
+        (["model", *TRAIN], signal.SIGINT, 130),
+        (["model", *TRAIN], signal.SIGTERM, -signal.SIGTERM),
+    ],
+    ids=["serve", "sentiment_conv1d", "train", "train-SIGTERM"],
 )
-def test_interrupted_imports(command: list[str], status: int, imports: int, tmp_path: Path) -> None:
-    """Ctrl-C during the imports ends `serve` with 0 and `train` with 130, without a traceback."""
+def test_interrupted_imports(
+    command: list[str], number: signal.Signals, status: int, imports: int, tmp_path: Path
+) -> None:
+    """Ctrl-C during the imports ends `serve` with 0 and `train` with 130, and SIGTERM `train`, without a traceback."""
     finished = subprocess.run(
         [sys.executable, "-m", *(word.format(out=tmp_path / "run") for word in command)],
         cwd=PROJECT,
-        env=environment(PYTHONPATH=patch(tmp_path / "patch", INTERRUPTING), IMPORTS=str(imports)),
+        env=environment(PYTHONPATH=patch(tmp_path / "patch", INTERRUPTING), IMPORTS=str(imports), NUMBER=str(number)),
         capture_output=True,
         text=True,
         timeout=PATIENCE,

@@ -36,14 +36,43 @@ def start(*arguments: str) -> list[str]:
 def test_shared_memory() -> None:
     """The processes are forked, and share most of their memory."""
     started, private = start("1")
-    assert started == "ForkProcess"
+    assert started == "_Forked"
     assert float(private) < 0.2
 
 
 @pytest.mark.parametrize("arguments", [["2"], ["1", "thread"]], ids=["session", "process"])
 def test_threads(arguments: list[str]) -> None:
     """If the session or this process has threads, no process is forked, because it would lack them."""
-    assert start(*arguments)[0] == "SpawnProcess"
+    assert start(*arguments)[0] == "_Spawned"
+
+
+#: Sends signals to the processes of a pool before and after they have started, and scores with them.
+_SIGNALLED = """
+import multiprocessing, os, signal, sys
+from types import SimpleNamespace
+from sentiment_conv1d.scoring.pool import Pool
+from sentiment_conv1d.scoring.session import Session
+
+def signalled():
+    for process in multiprocessing.active_children():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(process.pid, number)
+
+if __name__ == "__main__":
+    with Pool(Session(sys.argv[1], threads=int(sys.argv[2])), 2) as pool:
+        signalled()
+        for batch, columns in pool.score(SimpleNamespace(texts=["good"]) for _ in range(9)):
+            signalled()
+            print("scored")
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "2"], ids=["forked", "spawned"])
+def test_signals(threads: str) -> None:
+    """The processes leave Ctrl-C and SIGTERM to the main process: none ends with a lock that the others need."""
+    ended = run("-c", _SIGNALLED, str(MODEL_REPOSITORY / "imdb-cnn" / "1"), threads)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ended.stdout.splitlines()) == 9
 
 
 _LIMITED = """

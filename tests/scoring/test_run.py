@@ -6,7 +6,6 @@ import csv
 import errno
 import gzip
 import json
-import multiprocessing
 import os
 import re
 import shlex
@@ -22,7 +21,7 @@ import pytest
 from pyarrow import parquet
 
 from sentiment_conv1d.artifact.errors import exit_status, writing
-from sentiment_conv1d.scoring import pool
+from sentiment_conv1d.scoring import command, pool
 from sentiment_conv1d.scoring.columns import Column, score_texts
 from sentiment_conv1d.scoring.files import Output, Source, find_sources
 from sentiment_conv1d.scoring.pool import Pool
@@ -385,7 +384,7 @@ def test_failures_of_other_processes(
         return score_texts(classifier, texts, explain)
 
     monkeypatch.setattr(pool, "score_texts", score_there)
-    monkeypatch.setattr(pool, "_context", lambda _: multiprocessing.get_context("fork"))
+    monkeypatch.setattr(pool, "_context", lambda _: pool._Forking())
     source = write(tmp_path / "in.jsonl", TEXTS)
     with pytest.raises(DataError) as raised:
         score(source, tmp_path / "out.jsonl", workers=2)
@@ -397,7 +396,7 @@ def test_failures_of_other_processes(
 _STOPPED = """
 import sys, threading
 from sentiment_conv1d.tables import text
-from sentiment_conv1d.scoring import run
+from sentiment_conv1d.scoring import command as scoring, run
 from sentiment_conv1d.service.__main__ main as command
 
 text.CHUNK_ROWS = 7
@@ -411,24 +410,53 @@ class Writer(run.JsonlWriter):
             threading.Event().wait()
 
 run.JsonlWriter = Writer
+scoring.processors = lambda: 2
 sys.exit(command())
 """.replace("__main__ main", "__main__ import main")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+#: `predict` whose processes never finish a batch, and say so.
+_BUSY = """
+import sys, threading
+from sentiment_conv1d.scoring import command as scoring, pool
+from sentiment_conv1d.service.__main__ import main as command
+
+def score_texts(*arguments):
+    print("waiting", flush=True)
+    threading.Event().wait()
+
+pool.score_texts = score_texts
+scoring.processors = lambda: 2
+sys.exit(command())
+"""
+
+
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["process", "group"])
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [(_STOPPED, signal.SIGINT), (_STOPPED, signal.SIGTERM), (_STOPPED, signal.SIGKILL), (_BUSY, signal.SIGTERM)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL", "SIGTERM-busy"],
+)
+def test_interrupted(
+    tmp_path: Path, program: str, number: signal.Signals, send: Callable[[int, signal.Signals], None]
+) -> None:
     """Whatever ends a run, there is no output, and no process remains. Only SIGKILL leaves a hidden file."""
     source = write(tmp_path / "in.jsonl", TEXTS)
-    command = [sys.executable, "-c", _STOPPED, "predict", str(source), "--workers", "2"]
     process = subprocess.Popen(
-        command, cwd=PROJECT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", program, "predict", str(source), "--workers", "2"],
+        cwd=PROJECT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
     with process.stdout:
         assert process.stdout.readline() == "waiting\n"
         others = children(process.pid)
-        process.send_signal(number)
-        assert process.wait(PATIENCE) == (-number if number == signal.SIGKILL else 130)
+        send(process.pid, number)
+        assert process.wait(PATIENCE) == (130 if number == signal.SIGINT else -number)
     assert len(others) == 2
     eventually(lambda: not any(Path(f"/proc/{other}").exists() for other in others))
     assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["in.jsonl"]
@@ -438,6 +466,26 @@ def test_interrupted(tmp_path: Path, number: signal.Signals) -> None:
 def children(process: int) -> list[int]:
     """Return the process ids of the children of a process."""
     return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
+def test_useful_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """There are at most as many processes as processors, and predict says so."""
+    source = write(tmp_path / "in.jsonl", TEXTS[:3])
+    counts = []
+
+    def recorded(session: Session, workers: int) -> Pool:
+        counts.append(workers)
+        return Pool(session, 1)
+
+    monkeypatch.setattr(command, "Pool", recorded)
+    monkeypatch.setattr(command, "processors", lambda: 3)
+    for workers in ("1000", "4", "3", "2", "0"):
+        assert main(["predict", str(source), "--overwrite", "--workers", workers]) == 0
+    assert counts == [3, 3, 3, 2, 3]
+    why = "more processes than processors take memory, and not less time"
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: --workers {wanted} is reduced to 3: {why}" for wanted in (1000, 4)
+    ]
 
 
 def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
