@@ -29,7 +29,6 @@ try:
     from loadtest.generation.load import Sending
     from loadtest.generation.pool import ENDING, GeneratorPool
     from loadtest.measurement import machine, objective
-    from loadtest.measurement.objective import Price
     from loadtest.plan import Plan
     from loadtest.processes import PROJECT, Server
     from loadtest.reporting import comparison, report
@@ -55,7 +54,6 @@ MET, MISSED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 
 _count, _rate, _seconds = between(1, 1_000_000_000), between(0.01, 1_000_000), between(0.1, 86_400)
-_price = between(0.0001, 1_000_000)
 
 
 def _numbers(kind: Callable[[str], float]) -> Callable[[str], tuple[float, ...]]:
@@ -129,13 +127,6 @@ def parser() -> argparse.ArgumentParser:
 
     results = run.add_argument_group("results")
     results.add_argument("--slo", help="objective such as 'p99<20ms,errors<0.1%%'; exit status 1 if it is missed")
-    results.add_argument(
-        "--price-per-hour",
-        type=_price,
-        metavar="PRICE",
-        help="of what the service runs on: reports the price of a million texts at the highest rate that meets --slo",
-    )
-    results.add_argument("--currency", help="the currency of the price, such as EUR")
     results.add_argument("--out", type=local_path, help="folder of the report (default: runs/loadtest-DATE-TIME)")
 
     compare = commands.add_parser("compare", help="compare two reports")
@@ -161,7 +152,6 @@ def complete(arguments: Sequence[str]) -> list[str]:
 
 def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
     wanted = None if options.slo is None else objective.parse(options.slo)
-    price = _price_of(options)
     mix = parse_mix(options.traffic)
     plan = _plan(options)
     _check_target(options)
@@ -180,7 +170,6 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
             target,
             stack.enter_context(GeneratorPool(target, traffic, options.processes)),
             objective=wanted,
-            price=price,
             texts=chosen,
             traffic=traffic,
             max_seconds=options.max_seconds,
@@ -239,16 +228,6 @@ def _compare(options: argparse.Namespace) -> int:
     print("\n".join(comparison.summary(compared)))
     print(f"\n{out / 'comparison.html'}")
     return MET
-
-
-def _price_of(options: argparse.Namespace) -> Price | None:
-    if options.price_per_hour is None:
-        if options.currency is not None:
-            raise LoadTestError("--currency needs --price-per-hour")
-        return None
-    if options.slo is None:
-        raise LoadTestError("--price-per-hour needs --slo, because the price depends on the rate")
-    return Price(options.price_per_hour, options.currency or "")
 
 
 def _plan(options: argparse.Namespace) -> Plan:

@@ -15,7 +15,7 @@ from loadtest.generation.load import Load, Sending
 from loadtest.generation.pool import GeneratorPool
 from loadtest.measurement import machine, saturation
 from loadtest.measurement.metrics import Snapshot, between, cost
-from loadtest.measurement.objective import Objective, Price
+from loadtest.measurement.objective import Objective
 from loadtest.measurement.processors import ProcessorTime, is_here, others
 from loadtest.measurement.step import Step, knee, measure, most_disturbed
 from loadtest.plan import Plan, next_rate
@@ -43,7 +43,6 @@ class LoadTest:
     target: Target
     pool: GeneratorPool
     objective: Objective | None
-    price: Price | None
     texts: Sequence[str]
     traffic: Mapping[str, Sequence[Request]]
     max_seconds: float
@@ -215,16 +214,8 @@ class LoadTest:
             "rate": rate,
             "rate_per_worker": rate / workers if rate and workers else None,
             "rate_per_core": rate / cores if rate and cores else None,
-            "price": self._price_at(best),
             "misses": {f"{step.requested_rate:g}": objective.misses(step) for step in steps},
         }
-
-    def _price_at(self, best: Step | None) -> dict[str, Any] | None:
-        """Return what a million texts cost at the highest rate that meets the objective."""
-        if self.price is None:
-            return None
-        amount = None if best is None else self.price.per_million_texts(best.texts_per_second)
-        return {**self.price._asdict(), "per_million_texts": amount}
 
 
 def warnings(steps: Sequence[Step]) -> list[str]:

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 
 def number(value: float) -> str:
     """Format with three significant digits, or all digits of the integer part."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def price(amount: float, currency: str) -> str:
-    """Format an amount of money like a number, with two decimals or more, and with its currency if that is known."""
-    digits = max(2, 2 - math.floor(math.log10(amount)))
-    return f"{amount:,.{digits}f} {currency}".rstrip()
 
 
 def duration(seconds: float) -> str:

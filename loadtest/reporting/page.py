@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest.units import callers, duration, number, price, rate
+from loadtest.units import callers, duration, number, rate
 from sentiment_conv1d.commands.page import page, table
 
 #: The cell of a number that was not measured.
@@ -33,7 +33,6 @@ _ENVIRONMENT.filters |= {
     "callers": callers,
     "duration": duration,
     "number": number,
-    "price": price,
     "rate": rate,
     "or_none": _or_none,
 }

@@ -1,17 +1,14 @@
-"""The results of a test in five lines, or six with a price, for a terminal."""
+"""The results of a test in five lines for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from loadtest.document import Document
 from loadtest.measurement.step import Step, failures
-from loadtest.units import callers, duration, number, price, rate
+from loadtest.units import callers, duration, number, rate
 
 
 def summary(document: Document) -> list[str]:
-    """Return throughput, knee (or the only rate), objective, failures, cost, and the price if it is known."""
+    """Return throughput, knee (or the only rate), objective, failures, and cost."""
     best, knee, objective = document["best"], document["knee"], document["objective"]
     throughput = f"{rate(best.throughput)}, with {callers(best.callers)}" if best else "not measured (no closed loop)"
     if knee:
@@ -28,7 +25,6 @@ def summary(document: Document) -> list[str]:
         f"Objective   {'none given (--slo)' if objective is None else _verdict(document)}",
         f"Failures    {document['failed']:,} of {document['requests']:,} requests{f' ({kinds})' if kinds else ''}",
         f"Cost        {_cost(document)}{warned}",
-        *_price(objective),
     ]
 
 
@@ -68,16 +64,6 @@ def _verdict(document: Document) -> str:
     ]
     shares = f" ({', '.join(parts)})" if parts else ""
     return f"{text}: {word}, highest rate {rate(objective['rate'])}{shares}"
-
-
-def _price(objective: Mapping[str, Any] | None) -> list[str]:
-    if objective is None or objective["price"] is None:
-        return []
-    of = objective["price"]
-    if of["per_million_texts"] is None:
-        return ["Price       unknown, because no rate meets the objective"]
-    amount = price(of["per_million_texts"], of["currency"])
-    return [f"Price       {amount} per million texts, at {rate(objective['rate'])}"]
 
 
 def _cost(document: Document) -> str:

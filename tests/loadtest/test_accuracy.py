@@ -58,8 +58,6 @@ def test_failures(tmp_path: Path) -> None:
         "2",
         "--slo",
         "p99<60s,errors<0.5%",
-        "--price-per-hour",
-        "1",
     )
     with stub.running(delay=0.002, fail_every=100) as url:
         document = report(url, tmp_path, *flags, status=1)
@@ -71,7 +69,6 @@ def test_failures(tmp_path: Path) -> None:
     assert set(step["outcomes"]) == {"200", "503"}
     assert step["requests"] == 800
     assert not document["objective"]["met"]
-    assert document["objective"]["price"]["per_million_texts"] is None
     assert document["objective"]["misses"]["400"] == [f"errors {step['failed_share']:.3%}"]
     page = (tmp_path / "report.html").read_text()
     assert "503" in page and "rejected: overloaded" in page

@@ -36,7 +36,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Run the shortest test of the real service. Returns its folder and its output."""
     out = tmp_path_factory.mktemp("smoke")
     flags = ("--slo", "p99<60s,errors<50%", "--workers", "1", "--batch", "4", "--seconds", "0.4", "--out", str(out))
-    finished = run("-m", "loadtest", "--smoke", *flags, "--price-per-hour", "1.8", "--currency", "EUR")
+    finished = run("-m", "loadtest", "--smoke", *flags)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return out, finished.stdout
 
@@ -47,32 +47,16 @@ def document(folder: Path) -> Document:
 
 
 def test_summary(smoke: tuple[Path, str]) -> None:
-    """The output has five lines, the price and the path. The memory of a running service is known only as a bound."""
+    """The output has five lines and the path. The memory of a running service is known only as a bound."""
     folder, output = smoke
     *lines, empty, path = output.splitlines()
-    assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost", "Price"]
+    assert [line.split()[0] for line in lines] == ["Throughput", "Knee", "Objective", "Failures", "Cost"]
     assert (empty, path) == ("", str(folder / "report.html"))
     assert re.search(r"met, highest rate 100 requests/s \(100 a worker, 100 a core\)", output)
     assert re.search(r"per text, \d+ MiB", lines[4])
     found = read_document(folder)
     running = {**found, "target": found["target"] | {"started": None}}
     assert re.search(r"per text, at most \d+ MiB", summary(running)[4])
-
-
-def test_price(smoke: tuple[Path, str]) -> None:
-    """The price of a million texts is that of the time that they take at the highest rate that meets the objective."""
-    folder, output = smoke
-    found = document(folder)
-    [best] = [step for step in found["open"] if step["rate"] == found["objective"]["rate"]]
-    hours = 1_000_000 / best["texts_per_second"] / 3600
-    assert found["objective"]["price"] == {
-        "per_hour": 1.8,
-        "currency": "EUR",
-        "per_million_texts": pytest.approx(1.8 * hours),
-    }
-    assert f"Price       {1.8 * hours:.2f} EUR per million texts, at 100 requests/s" in output.splitlines()
-    page = (folder / "report.html").read_text()
-    assert f"{1.8 * hours:.2f} EUR" in page and "for 1.80 EUR an hour" in page
 
 
 @pytest.mark.parametrize("library", ["grpc", "jinja2", "prometheus_client", "psutil"])
@@ -161,7 +145,7 @@ def test_disturbed_run(smoke: tuple[Path, str], share: float | None, discarded: 
     calm["protocols"][0] = replace(calm["protocols"][0], other_programs=share)
     page = report.html({**found, **calm, "knee": calm["open"][0], "best": calm["closed"][0], "failed": 3})
     cards = re.findall(r"<div[^>]*><dt>.*?</div>", page, re.DOTALL)
-    assert len(cards) == 7
+    assert len(cards) == 6
     whys = ["Discard: other programs used 62%<" in card for card in cards]
     assert {*whys} == {'<div class="discarded">' in card for card in cards} == {discarded}
     assert ('class="bad-card"' in page) != discarded
@@ -325,12 +309,6 @@ def test_time_limit(tmp_path: Path) -> None:
         (("--url", "http://127.0.0.1:1", "--ca", "ca.pem"), "--ca needs an address with https://"),
         (("--url", "http://127.0.0.1:1", "--workers", "2"), "--workers cannot be used with --url"),
         (("--url", "http://nowhere.invalid"), "cannot reach nowhere.invalid:8000"),
-        (("--slo", "p99<1s", "--price-per-hour", "0"), "is not a number from 0.0001 to 1,000,000"),
-        (("--slo", "p99<1s", "--price-per-hour=-1"), "is not a number from"),
-        (("--slo", "p99<1s", "--price-per-hour", "nan"), "is not a number from"),
-        (("--slo", "p99<1s", "--price-per-hour", "inf"), "is not a number from"),
-        (("--price-per-hour", "1"), "--price-per-hour needs --slo"),
-        (("--currency", "EUR"), "--currency needs --price-per-hour"),
         (("--speed", "9"), "unrecognized arguments: --speed 9"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Objectives are parsed, and steps are compared with them. The price of texts is computed and shown."""
+"""Objectives are parsed, and steps are compared with them."""
 
 from dataclasses import replace
 
@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from loadtest.errors import LoadTestError
 from loadtest.generation.load import Load
-from loadtest.measurement.objective import Price, parse
+from loadtest.measurement.objective import parse
 from loadtest.measurement.step import PERCENTILES, Step, measure
-from loadtest.units import price
 from tests.loadtest.measurement.test_step import found
 
 
@@ -84,18 +83,3 @@ def test_invalid_objectives(text: str) -> None:
     """An invalid objective is refused with an example of a valid one."""
     with pytest.raises(LoadTestError, match=r"objective is like|percentiles are"):
         parse(text)
-
-
-def test_per_million_texts() -> None:
-    """At a thousand texts per second, a million texts take a thousand seconds. Without texts there is no price."""
-    assert Price(3.6).per_million_texts(1000.0) == pytest.approx(1.0)
-    assert Price(3.6).per_million_texts(0.0) is None
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "shown"),
-    [(0.00123, "EUR", "0.00123 EUR"), (0.1, "", "0.100"), (12.345, "USD", "12.35 USD"), (1234.5, "¥", "1,234.50 ¥")],
-)
-def test_format(amount: float, currency: str, shown: str) -> None:
-    """An amount has three significant digits, at least two decimals, and the currency if it is known."""
-    assert price(amount, currency) == shown
