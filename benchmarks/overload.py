@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -30,10 +31,9 @@ from typing import NamedTuple
 import numpy as np
 import orjson
 
-from benchmarks import ARTIFACT
+from benchmarks import ARTIFACT, wrk
 from benchmarks.markdown import circumstances, number, show, table
 from benchmarks.one_connection import Connection, Request, Sample
-from loadtest.measurement import saturation
 from loadtest.processes import PROJECT, Server
 from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import read_artifact
@@ -71,7 +71,7 @@ def main() -> None:
     options.add_argument("--against", type=Path, help="another checkout, with compiled native code")
     chosen = options.parse_args()
     for program in ("wrk", "h2load"):
-        if chosen.callers and saturation.find(program) is None:
+        if chosen.callers and shutil.which(program) is None:
             raise SystemExit(f"{program} is needed: apt-get install wrk nghttp2-client")
 
     reviews = texts.generate(read_artifact(ARTIFACT).tokenizer, BATCH)
@@ -143,7 +143,7 @@ def _counts(server: Server, route: str) -> Counter[str]:
 
 
 def _wrk(server: Server, body: bytes, callers: int, seconds: int) -> None:
-    saturation.Script(_REST, [body]).run(f"http://127.0.0.1:{server.port}", callers, seconds)
+    wrk.Script(_REST, [body]).run(f"http://127.0.0.1:{server.port}", callers, seconds)
 
 
 def _h2load(server: Server, call: bytes, callers: int, seconds: int) -> None:
@@ -155,7 +155,7 @@ def _h2load(server: Server, call: bytes, callers: int, seconds: int) -> None:
         headers = ("-H", "content-type: application/grpc", "-H", "te: trailers")
         url = f"http://127.0.0.1:{server.grpc_port}{_GRPC}"
         subprocess.run(
-            [str(saturation.find("h2load")), *load, *headers, f"--data={file.name}", url],
+            [str(shutil.which("h2load")), *load, *headers, f"--data={file.name}", url],
             stdout=subprocess.DEVNULL,
             check=True,
         )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from benchmarks import wrk
 from loadtest.errors import LoadTestError
-from loadtest.measurement import saturation
 from loadtest.processes import Server
 
 
@@ -50,7 +51,7 @@ class Script:
         self.texts = form.texts
         starts = range(0, len(texts) - form.texts + 1, form.texts)
         bodies = [json.dumps(form.body(texts[start : start + form.texts])).encode() for start in starts]
-        self.wrk = saturation.Script(form.path, bodies)
+        self.wrk = wrk.Script(form.path, bodies)
 
 
 def run(server: Server, script: Script, connections: int, seconds: int) -> Load:
@@ -85,7 +86,7 @@ def meanwhile(server: Server, script: Script) -> Iterator[None]:
 
 def require() -> None:
     """Exit with a message if wrk is not installed."""
-    if saturation.find("wrk") is None:
+    if shutil.which("wrk") is None:
         raise SystemExit("wrk is needed: apt-get install wrk")
 
 

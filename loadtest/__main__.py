@@ -170,7 +170,6 @@ def _run(options: argparse.Namespace, given: Sequence[str]) -> int:
             target,
             stack.enter_context(GeneratorPool(target, traffic, options.processes)),
             objective=wanted,
-            texts=chosen,
             traffic=traffic,
             max_seconds=options.max_seconds,
             memory=None if service is None else lambda: sum(service.pss_megabytes()) * 2**20,
@@ -235,7 +234,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         raise LoadTestError("--connections exceeds --max-connections")
     plan = Plan(**{each.name: getattr(options, each.name) for each in fields(Sending) if each.name != "seconds"})
     if options.smoke:
-        plan = replace(plan, concurrency=(1, 8), rates=(50.0, 100.0), seconds=0.3, second_opinions=False)
+        plan = replace(plan, concurrency=(1, 8), rates=(50.0, 100.0), seconds=0.3)
     if options.like is not None:
         plan = _like(plan, read_document(options.like))
     given = {name: getattr(options, name) for name in ("rates", "concurrency", "seconds")}
@@ -249,7 +248,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     if options.slo is not None and plan.rates == ():
         raise LoadTestError("--slo cannot be used with a closed loop only, because an objective is met at a rate")
     if options.only or options.no_protocols:
-        plan = replace(plan, protocols=False, second_opinions=False)
+        plan = replace(plan, protocols=False)
     for rate in plan.rates or ():
         if rate * plan.seconds > plan.max_requests:
             raise LoadTestError(f"{rate:g} requests per second for {plan.seconds:g} s exceed --max-requests")
@@ -262,7 +261,6 @@ def _like(plan: Plan, earlier: Document) -> Plan:
         plan,
         seconds=earlier["plan"]["seconds"],
         protocols=earlier["plan"]["protocols"],
-        second_opinions=earlier["plan"]["second_opinions"],
         rates=tuple(step.rate for step in earlier["open"]),
         concurrency=tuple(step.callers for step in earlier["closed"]),
     )

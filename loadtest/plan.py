@@ -24,7 +24,6 @@ class Plan(Sending):
     concurrency: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
     searches: int = 4  # the most steps of the search for the highest rate that meets the objective
     protocols: bool = True  # whether to measure every protocol
-    second_opinions: bool = True  # whether to run wrk and perf_analyzer
 
     def rates_for(self, throughput: float) -> tuple[float, ...]:
         """Return the rates of the open loop, in ascending order."""

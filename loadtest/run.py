@@ -13,7 +13,7 @@ import psutil
 from loadtest.document import FORMAT
 from loadtest.generation.load import Load, Sending
 from loadtest.generation.pool import GeneratorPool
-from loadtest.measurement import machine, saturation
+from loadtest.measurement import machine
 from loadtest.measurement.metrics import Snapshot, between, cost
 from loadtest.measurement.objective import Objective
 from loadtest.measurement.processors import ProcessorTime, is_here, others
@@ -43,7 +43,6 @@ class LoadTest:
     target: Target
     pool: GeneratorPool
     objective: Objective | None
-    texts: Sequence[str]
     traffic: Mapping[str, Sequence[Request]]
     max_seconds: float
     about: Mapping[str, Any]  # added to the document: what is tested, and with which options
@@ -63,7 +62,6 @@ class LoadTest:
             "closed": [],
             "open": [],
             "protocols": [],
-            "second_opinions": [],
         }
 
     def execute(self) -> None:
@@ -78,7 +76,6 @@ class LoadTest:
             self._open_loop()
             self._search()
             self._protocols()
-            self._second_opinions()
         except Interrupted as reason:
             self.document["interrupted"] = str(reason)
         except KeyboardInterrupt:
@@ -119,30 +116,6 @@ class LoadTest:
             if name in self.traffic:
                 title = f"{form.title}, {_CALLERS} callers"
                 self._step("protocols", title, self._load(traffic=name, callers=_CALLERS))
-
-    def _second_opinions(self) -> None:
-        if not self.plan.second_opinions or not self.document["protocols"]:
-            return
-        seconds = max(1, round(self.plan.seconds))
-        opinions: list[tuple[str, str, Callable[[], dict[str, Any] | None]]] = [
-            ("wrk", "rest", lambda: saturation.wrk(self.target, self.traffic["rest"], _CALLERS, seconds)),
-            (
-                "perf_analyzer",
-                "oip-grpc",
-                lambda: saturation.perf_analyzer(self.target, "grpc", self.texts, _CALLERS, seconds),
-            ),
-        ]
-        for tool, form, ask in opinions:
-            if form not in self.traffic or saturation.find(tool) is None:
-                continue
-            self._check_time(2 * seconds)
-            self._progress.begin(f"{tool}, {_CALLERS} callers")
-            opinion = ask()
-            if opinion is None:
-                self._progress.say(f"{tool} failed and is left out")
-                continue
-            self.document["second_opinions"].append(opinion)
-            self._progress.end(opinion["throughput"], opinion, opinion["failed"])
 
     def _load(self, **step: Any) -> Load:
         """Return the load of a step, which differs from the plan in these fields."""
@@ -185,8 +158,7 @@ class LoadTest:
         rates = len(plan.rates_for(1000.0))
         searches = plan.searches if self.objective is not None and plan.rates is None else 0
         protocols = sum(name in FORMS for name in self.traffic) if plan.protocols else 0
-        opinions = 2 if plan.second_opinions and plan.protocols else 0
-        return len(plan.concurrency) + rates + searches + protocols + opinions
+        return len(plan.concurrency) + rates + searches + protocols
 
     def _conclude(self) -> None:
         """Add the results of all steps together."""

@@ -38,7 +38,6 @@ _SEPARATE = (
     "faults",
     "fuzz",
     "inference/test_provider.py",
-    "loadtest/measurement/test_saturation.py",
     "loadtest/test_locustfile.py",
     "loadtest/test_tls.py",
     "model/training/test_report_in_chromium.py",

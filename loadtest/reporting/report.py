@@ -10,10 +10,10 @@ from loadtest.document import Document
 from loadtest.measurement.step import Step, failures, most_disturbed
 from loadtest.reporting import figures
 from loadtest.reporting.columns import STAGES, rows
-from loadtest.reporting.page import NONE, render
+from loadtest.reporting.page import render
 from loadtest.reporting.summary import all_steps, has_one_rate, is_highest, tested_models
 from loadtest.traffic.requests import FORMS
-from loadtest.units import duration, number, rate
+from loadtest.units import rate
 from sentiment_conv1d.commands.page import Cell
 
 _SOURCES = {
@@ -46,7 +46,6 @@ def html(document: Document) -> str:
         "verdicts": _verdicts(document),
         "inside": inside,
         "calm": [step for step in inside if not knee or step.requested_rate <= knee.requested_rate],
-        "opinions": [_opinion(each, document["protocols"]) for each in document["second_opinions"]],
         "failures": _failure_rows(steps, document["requests"]),
         "versions": ", ".join(f"{name} {version}" for name, version in document["versions"].items()),
         "settings": _settings(document["plan"]),
@@ -107,19 +106,6 @@ def _verdicts(document: Document) -> list[Cell]:
     misses = document["objective"]["misses"] if document["objective"] else {}
     each = (misses.get(f"{step.requested_rate:g}") for step in document["open"])
     return [("no", ", ".join(missed)) if missed else "yes" for missed in each]
-
-
-def _opinion(opinion: Mapping[str, Any], protocols: list[Step]) -> tuple[str, ...]:
-    """Return the results of another generator next to those of this one."""
-    ours = next((step.throughput for step in protocols if step.traffic == opinion["traffic"]), 0.0)
-    return (
-        f"{opinion['tool']}, {opinion['traffic']}",
-        number(round(opinion["throughput"], 1)),
-        number(round(ours, 1)) if ours else NONE,
-        f"{opinion['throughput'] / ours:.2f}" if ours else NONE,
-        duration(opinion["p50"]),
-        duration(opinion["p99"]),
-    )
 
 
 def _failure_rows(steps: Sequence[Step], requests: int) -> list[tuple[str, ...]]:

@@ -202,7 +202,7 @@ def test_same_steps_as_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) 
 def test_closed_loop_only_like_an_earlier_test(smoke: tuple[Path, str], tmp_path: Path) -> None:
     """`--like` adds no steps to those of an earlier test, here one with `--only closed`."""
     earlier = document(smoke[0])
-    earlier |= {"open": [], "plan": earlier["plan"] | {"protocols": False, "second_opinions": False}}
+    earlier |= {"open": [], "plan": earlier["plan"] | {"protocols": False}}
     (tmp_path / "earlier.json").write_text(json.dumps(earlier))
     with stub.running() as url:
         flags = ("--url", url, "--grpc-url", "none", "--like", str(tmp_path / "earlier.json"), "--out", str(tmp_path))

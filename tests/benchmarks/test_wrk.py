@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from benchmarks.wrk import Results, Script, read
 from loadtest.errors import LoadTestError
-from loadtest.measurement.saturation import Script, WrkResults, read_wrk
 from tests import programs
 from tests.loadtest import stub
 
@@ -16,17 +16,17 @@ BEFORE = "Running 1s test @ http://127.0.0.1:35421/\n  1 threads and 4 connectio
 @pytest.mark.parametrize(
     ("line", "answers"),
     [
-        ("[42242, 1000578, 0, 0, 52, 20170]", WrkResults(42242, 42217.6, 52e-6, 20.17e-3, 0)),
-        ("[1993, 1100000, 199, 0, 2040, 5530]", WrkResults(1993, 1794 / 1.1, 2.04e-3, 5.53e-3, 199)),
-        ("[1993, 1100000, 199, 4321, 2040, 5530]", WrkResults(1993, 1794 / 1.1, 2.04e-3, 5.53e-3, 199 + 4321)),
+        ("[42242, 1000578, 0, 0, 52, 20170]", Results(42242, 42217.6, 52e-6, 20.17e-3, 0)),
+        ("[1993, 1100000, 199, 0, 2040, 5530]", Results(1993, 1794 / 1.1, 2.04e-3, 5.53e-3, 199)),
+        ("[1993, 1100000, 199, 4321, 2040, 5530]", Results(1993, 1794 / 1.1, 2.04e-3, 5.53e-3, 199 + 4321)),
         ("[8, 6020000, 0, 8, 0, 0]", None),
         ("[0, 1000000, 0, 4, 0, 0]", None),
     ],
     ids=["answers", "bad statuses", "failures of all kinds", "late answers only", "no answers"],
 )
-def test_numbers(line: str, answers: WrkResults | None) -> None:
+def test_numbers(line: str, answers: Results | None) -> None:
     """Answers with a bad status are failures and not throughput. There is no result without measured latencies."""
-    assert read_wrk(f"{BEFORE}{line}\n") == (answers and pytest.approx(answers, rel=1e-4))
+    assert read(f"{BEFORE}{line}\n") == (answers and pytest.approx(answers, rel=1e-4))
 
 
 def test_installed_wrk() -> None:
@@ -59,6 +59,6 @@ def test_ports() -> None:
 
 def test_wrk_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """If wrk is not installed, the error says how to install it."""
-    monkeypatch.setattr("loadtest.measurement.saturation.find", lambda program: None)
+    monkeypatch.setattr("benchmarks.wrk.shutil.which", lambda program: None)
     with pytest.raises(LoadTestError, match="apt-get install wrk"):
         Script("/", [b""]).command("http://127.0.0.1:1", 1, 1)
