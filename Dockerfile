@@ -54,9 +54,11 @@ licence to pass them on, several for research or not for commercial use. Of accu
 research, no licence stated. The manifests and NOTICE name the sources." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+# Callers of a container are outside it, so it listens on all of its addresses.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    SENTIMENT_HOST=0.0.0.0
 WORKDIR /srv/sentiment
 # The user is a number, so that Kubernetes can verify that it is not root.
 USER 10001:10001

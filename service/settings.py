@@ -161,7 +161,11 @@ class Settings(BaseModel):
         le=_MOST_BYTES,
         description="Bytes of a version in a model repository at a URL; a larger one is not copied.",
     )
-    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104 - a container must be reachable
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on. The default admits only this machine, `0.0.0.0` every one; the container "
+        "image sets `0.0.0.0`.",
+    )
     port: int = Field(
         8000,
         ge=0,

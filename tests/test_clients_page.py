@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sentiment_conv1d.service.settings import read_settings
+from tests.deploy.kubernetes import IMAGE
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess
 from tests.programs import find
 
@@ -96,7 +97,8 @@ def test_programs(page_server: ServerProcess, program: str, printed: str) -> Non
 def test_ports_of_containers(container: str) -> None:
     """A container listens on the port that is published."""
     published = re.findall(r"-p (\d+):(\d+)", container)
-    settings = read_settings({}, variables(container))
+    settings = read_settings({}, IMAGE | variables(container))
+    assert settings.host == "0.0.0.0"
     assert [str(settings.port)] == [inside for _, inside in published]
     assert container.endswith(("sentiment-conv1d", "sentiment-conv1d serve"))
 

@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
@@ -86,6 +87,10 @@ class ListeningSocket:
             return f"unix:{self._path} ({scheme})"
         shown = f"[{host}]" if ":" in host else host
         return f"{scheme}://{shown}:{self.socket.getsockname()[1]}"
+
+    def is_loopback(self) -> bool:
+        """Whether it has a port that only programs on this machine can connect to."""
+        return self._path is None and ip_address(self.socket.getsockname()[0]).is_loopback
 
     def _limit_kernel(self, write_timeout: float) -> None:
         """Limit what the kernel holds for each connection, which inherits these options when it is accepted.

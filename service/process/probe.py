@@ -59,7 +59,7 @@ def _socket() -> socket.socket:
         local.settimeout(TIMEOUT)
         local.connect(path)
         return local
-    host = os.environ.get("SENTIMENT_HOST") or "0.0.0.0"  # noqa: S104 - the service's default
+    host = os.environ.get("SENTIMENT_HOST") or "127.0.0.1"
     with contextlib.suppress(ValueError):  # a host name
         if (address := ip_address(host)).is_unspecified:
             host = "127.0.0.1" if address.version == 4 else "::1"

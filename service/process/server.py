@@ -145,6 +145,8 @@ def _work(core: Core, number: int, channel: Channel) -> None:
 
 def _log_listeners(core: Core, listeners: Mapping[str, ListeningSocket]) -> None:
     """Log where the service listens, REST last, and on a terminal what a browser opens."""
+    if any(listener.is_loopback() for listener in listeners.values()):
+        logger.info("only this machine can connect; %s admits others, as in `--host 0.0.0.0`", named("host"))
     secure = "" if core.certificates is None else "s"
     for protocol, scheme in (("grpc", "grpc"), ("rest", "http")):
         if protocol in listeners:

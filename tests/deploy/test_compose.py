@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sentiment_conv1d.service.settings import read_settings
+from tests.deploy.kubernetes import IMAGE
 from tests.processes import PROJECT
 from tests.programs import output
 
@@ -63,17 +64,33 @@ def test_least_privilege(services: dict[str, Any]) -> None:
 
 
 def test_published_ports(services: dict[str, Any]) -> None:
-    """Prometheus and Grafana are reachable only from this machine."""
+    """All ports are reachable only from this machine."""
+    ports = [port for service in services.values() for port in service.get("ports", ())]
+    assert ports and {port["host_ip"] for port in ports} == {"127.0.0.1"}
+
+
+def test_published_to_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable publishes the services to other machines, and others protect them; the monitoring stays here."""
+    given = {"SENTIMENT_API_KEYS": "0123456789abcdef", "SENTIMENT_OPEN_METRICS": "true"}
+    for name, value in (given | {"PUBLISH_ADDRESS": "0.0.0.0"}).items():
+        monkeypatch.setenv(name, value)
+    services = resolved(*PROFILES)
     for name, service in services.items():
-        open_ports = [port for port in service.get("ports", ()) if "host_ip" not in port]
-        assert bool(open_ports) == name.startswith("sentiment"), name
+        addresses = {port["host_ip"] for port in service.get("ports", ())}
+        assert addresses <= {"0.0.0.0" if name.startswith("sentiment") else "127.0.0.1"}, name
+    for name in ("sentiment", "sentiment-gpu"):
+        assert services[name]["ports"]
+        assert services[name]["environment"].items() >= given.items()
 
 
 def test_settings(services: dict[str, Any]) -> None:
     """The variables are settings, the image is built from the stage for the device, and there is time to drain."""
     for name, target in (("sentiment", "cpu"), ("sentiment-gpu", "cuda")):
         service = services[name]
-        settings = read_settings({}, service["environment"])
+        # Compose leaves out variables that are null, because this machine does not have them.
+        given = {each: value for each, value in service["environment"].items() if value is not None}
+        settings = read_settings({}, IMAGE | given)
+        assert settings.host == "0.0.0.0"
         assert service["build"]["target"] == target
         assert service["init"]  # otherwise SIGTERM has no effect before the service handles it
         assert {port["target"] for port in service["ports"]} == {settings.port, settings.grpc_port}

@@ -50,6 +50,11 @@ def test_signals_reach_the_service() -> None:
     assert re.search(r'CMD \["python", "-m", "service.process.probe"\]$', instruction("runtime", "HEALTHCHECK"))
 
 
+def test_callers_outside_the_container() -> None:
+    """The service listens on all addresses of its container, however it is started."""
+    assert "SENTIMENT_HOST=0.0.0.0" in instruction("runtime", "ENV").split()
+
+
 def test_user() -> None:
     """The user is a fixed number other than root."""
     assert instruction("runtime", "USER") == "10001:10001"

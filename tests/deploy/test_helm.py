@@ -160,6 +160,7 @@ def test_settings() -> None:
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {"http": settings.port, "grpc": settings.grpc_port}
     assert {port["targetPort"] for port in resources["Service", "sentiment"]["spec"]["ports"]} == set(ports)
+    assert settings.host == "0.0.0.0"
     assert settings.model_dump().items() >= (changed | {"log_format": "json"}).items()
     assert container["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "8"]
     assert pod["terminationGracePeriodSeconds"] > 8 + settings.drain_delay + settings.shutdown_timeout + 5

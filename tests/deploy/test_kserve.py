@@ -24,6 +24,7 @@ def test_inference_service() -> None:
     assert [port["containerPort"] for port in container["ports"]] == [settings.port]
     assert settings.workers == Settings().workers  # as many as the limit allows
     assert settings.drain_delay > 0
+    assert settings.host == "0.0.0.0"
     assert predictor["enableServiceLinks"] is False
     chart = yaml.safe_load((PROJECT / "deploy" / "helm" / "values.yaml").read_text())
     assert container["resources"] == chart["resources"]

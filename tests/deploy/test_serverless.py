@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.deploy import serverless
+from tests.deploy.kubernetes import IMAGE
 from tests.processes import MODEL_REPOSITORY, PATIENCE, PROJECT, ServerProcess, free_port
 
 #: The settings that the page recommends.
@@ -48,7 +49,7 @@ def limits() -> None:
 def service() -> Iterator[ServerProcess]:
     """Start the service as a platform does: with variables only, and with all shipped models."""
     port = free_port()
-    variables = [f"{name}={value}" for name, value in (SETTINGS | {"PORT": str(port)}).items()]
+    variables = [f"{name}={value}" for name, value in (IMAGE | SETTINGS | {"PORT": str(port)}).items()]
     command = shlex.join([*LIMITED, "env", *variables, sys.executable, "-m", "service", "serve"])
     # The shell drops the flags that the harness adds.
     prefix = shlex.join(["sh", "-c", f"exec {command}"])

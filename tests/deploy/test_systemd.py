@@ -16,7 +16,7 @@ import pytest
 from sentiment_conv1d.artifact.errors import TransientError, exit_status
 from sentiment_conv1d.service.__main__ import parser
 from sentiment_conv1d.service.errors import StartupError
-from sentiment_conv1d.service.settings import Settings, variable
+from sentiment_conv1d.service.settings import Settings, read_settings, variable
 from tests.deploy import sandbox
 from tests.processes import PATIENCE, PROJECT, ServerProcess
 from tests.programs import find, needed
@@ -122,6 +122,13 @@ def test_command() -> None:
     program, *arguments = shlex.split(value(SERVICE, "ExecStart"))
     assert program == "/opt/sentiment-conv1d/bin/sentiment-conv1d"
     assert parser("").parse_args(arguments).command == "serve"
+
+
+def test_other_machines_can_connect() -> None:
+    """The service listens on all addresses, and the file of settings, which systemd reads later, can change that."""
+    given = dict([value(SERVICE, "Environment").split("=")])
+    assert read_settings({}, given).host == "0.0.0.0"
+    assert "--host" not in value(SERVICE, "ExecStart")
 
 
 def test_further_starts() -> None:

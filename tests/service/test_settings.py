@@ -40,7 +40,7 @@ def test_every_setting_has_a_flag_and_a_variable(name: str) -> None:
         "versions": "newest:2 tickets=all",
         "version_labels": "tickets=stable:3",
         "strict": "true",
-        "host": "127.0.0.1",
+        "host": "127.0.0.2",
         "execution_provider": "cpu",
         "body_timeout": "2.5",
         "log_format": "json",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -31,6 +32,7 @@ from tests.processes import (
     CLASSIC_REPOSITORY,
     MODEL_REPOSITORY,
     PATIENCE,
+    PROBE,
     PROJECT,
     SHIPPED_MODELS,
     ServerProcess,
@@ -281,6 +283,22 @@ def test_port_taken(server: ServerProcess) -> None:
     )
 
 
+@pytest.mark.parametrize("variables", [{}, {"SENTIMENT_HOST": "0.0.0.0"}], ids=["default", "image"])
+def test_who_can_connect(variables: dict[str, str]) -> None:
+    """Unless told otherwise, the service answers on 127.0.0.1 only, and says so; the container's probe finds it."""
+    chosen = {"PORT": "0", "WORKERS": "1", "MODEL_REPOSITORY": str(CLASSIC_REPOSITORY), "EXECUTION_PROVIDER": "cpu"}
+    settings = variables | {f"SENTIMENT_{name}": value for name, value in chosen.items()}
+    # The shell drops the flags that the harness adds.
+    prefix = shlex.join(["sh", "-c", f"exec {shlex.quote(sys.executable)} -m service serve"])
+    with ServerProcess(prefix=prefix, repository=CLASSIC_REPOSITORY, **settings) as process:
+        for port in (process.port, process.grpc_port):
+            with socket.socket() as caller:
+                assert (caller.connect_ex(("127.0.0.2", port)) == 0) == bool(variables)
+        said = [line for line in process.log if "only this machine can connect" in line]
+        assert len(said) == (0 if variables else 1)
+        assert run(*PROBE, SENTIMENT_PORT=str(process.port), **variables).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("host", "secure", "shown"), [("0.0.0.0", False, "http://localhost"), ("127.0.0.2", True, "https://127.0.0.2")]
 )
@@ -407,13 +425,14 @@ def test_automatic_provider_without_cuda() -> None:
 def test_cpu_asked_for_needs_no_reason() -> None:
     """With the CPU requested, the log only says what is served, by the native operator or not, to whom, and where."""
     with ServerProcess("--execution-provider", "cpu", repository=MODEL_REPOSITORY, default_model=None) as process:
-        repository, default, *serving, access, listening_grpc, listening = process.log
+        repository, default, *serving, access, here, listening_grpc, listening = process.log
         assert f"the model repository is {MODEL_REPOSITORY}" in repository
         assert "the default model is reviews; --default-model (SENTIMENT_DEFAULT_MODEL) chooses another" in default
         for (name, folder), line in zip(SHIPPED_MODELS.items(), serving, strict=True):
             assert f"serving {name} version={folder.name} execution_provider=CPUExecutionProvider" in line
             assert ("operator=native" if LIBRARY.exists() else "operator=this installation does not contain it") in line
         assert "access: keys: none" in access
+        assert "only this machine can connect; --host (SENTIMENT_HOST) admits others" in here
         assert process.url in listening
         assert f"grpc://127.0.0.1:{process.grpc_port}" in listening_grpc
 
