@@ -107,7 +107,7 @@ def test_running_calls_are_finished() -> None:
         calls: list[Any] = []
 
         def is_running() -> bool:
-            if all(call.done() for call in calls):  # before a scrape could show one
+            if sum(not call.done() for call in calls) < 2:  # a single one can end before a scrape shows it
                 calls.append(stub.PredictBatch.future(batch, timeout=PATIENCE))
             return metric(server, "sentiment_texts_waiting") > 0
 
