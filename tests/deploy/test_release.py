@@ -21,7 +21,8 @@ from tests.processes import PATIENCE, PROJECT, eventually, free_port
 from tests.programs import find, output
 
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
-RELEASE = yaml.safe_load((PROJECT / ".github" / "workflows" / "release.yml").read_text())
+TEXT = (PROJECT / ".github" / "workflows" / "release.yml").read_text()
+RELEASE = yaml.safe_load(TEXT)
 JOBS: dict[str, dict[str, Any]] = RELEASE["jobs"]
 PAGE = (PROJECT / "docs" / "releasing.md").read_text()
 SCRIPTS = [".ci/run", ".ci/image", ".ci/dist", ".ci/push"]
@@ -46,8 +47,7 @@ def test_lint(flags: tuple[str, ...]) -> None:
 def test_lint_finds_mistakes(tmp_path: Path) -> None:
     """The linters would report a job that does not exist, and an action without a hash."""
     changed = tmp_path / "release.yml"
-    text = WORKFLOWS[-1].read_text()
-    changed.write_text(re.sub(r"@[0-9a-f]{40}", "@v7", text.replace("needs: push-image", "needs: push-images")))
+    changed.write_text(re.sub(r"@[0-9a-f]{40}", "@v7", TEXT.replace("needs: push-image", "needs: push-images")))
     for name, message in (("actionlint", "push-images"), ("zizmor", "unpinned-uses")):
         flags = ["--offline"] if name == "zizmor" else []
         finished = subprocess.run(
@@ -82,14 +82,14 @@ def test_nothing_is_published_unless_asked() -> None:
 
 def test_scripts() -> None:
     """Every script that the workflow names exists."""
-    named = set(re.findall(r"\.ci/\w+(?:\.py)?", WORKFLOWS[-1].read_text()))
+    named = set(re.findall(r"\.ci/\w+(?:\.py)?", TEXT))
     assert named == {".ci/release_notes.py", ".ci/dist", ".ci/image", ".ci/push"}
     assert all((PROJECT / name).is_file() for name in named)
 
 
 def test_names() -> None:
     """docs/releasing.md names every variable, secret and environment that the workflow needs."""
-    needed = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", WORKFLOWS[-1].read_text()))
+    needed = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", TEXT))
     needed |= {job["environment"] for job in JOBS.values() if "environment" in job}
     assert needed == {"REGISTRY", "REGISTRY_USER", "REGISTRY_TOKEN", "package-index"}
     section = PAGE.split("## Before the first release")[1].split("\n## ")[0]
@@ -100,7 +100,7 @@ def test_first_container() -> None:
     """The documented `docker run` names the image that the workflow pushes, and publishes the ports that it exposes."""
     [line] = re.findall(r"^docker run (.*)$", PAGE, re.MULTILINE)
     *flags, image = shlex.split(line)
-    [name] = re.findall(r"name=\$\{(REGISTRY):-.+?\}(/[\w-]+)\"", WORKFLOWS[-1].read_text())
+    [name] = re.findall(r"name=\$\{(REGISTRY):-.+?\}(/[\w-]+)\"", TEXT)
     assert image == f"{''.join(name)}:VERSION"
     [ports] = re.findall(r"^EXPOSE (.*)$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
     assert flags == [word for port in ports.split() for word in ("--publish", f"{port}:{port}")]
