@@ -223,7 +223,7 @@ class GrpcConnection(asyncio.Protocol):
         receiver.received(data)
 
     def stream_reset(self, stream: int) -> None:
-        """Stop a stream that the client has reset, or on which it has violated the protocol.
+        """Stop a stream that the client has reset.
 
         Resets are limited, because a client could start work without a limit and give it up. A call whose deadline has
         passed, or that has been answered, is no such work.
@@ -233,8 +233,19 @@ class GrpcConnection(asyncio.Protocol):
             return
         early = not receiver.overdue
         self._cut(receiver)
-        if early and self._frame_limits.count_reset():
-            self.shutdown()
+        if early:
+            self._count_reset()
+        self._close_if_done()
+
+    def stream_refused(self, stream: int) -> None:
+        """Stop a stream on which the client has violated the protocol, and count it like a reset by the client.
+
+        It can have failed before it was a call, or have been one too many.
+        """
+        self._deadlines.busy = self._deadlines.heard
+        if (receiver := self._streams.pop(stream, None)) is not None:
+            self._cut(receiver)
+        self._count_reset()
         self._close_if_done()
 
     def window_opened(self) -> None:
@@ -298,6 +309,10 @@ class GrpcConnection(asyncio.Protocol):
         self._streams.pop(stream.id, None)
         self._deadlines.busy = self._loop.time()
         self._close_if_done()
+
+    def _count_reset(self) -> None:
+        if self._frame_limits.count_reset():
+            self.shutdown()
 
     def _cut(self, stream: Stream) -> None:
         stream.cut = True

@@ -8,8 +8,8 @@ from collections.abc import Callable
 _MAX_WITHOUT_EFFECT = 400
 _FORGIVEN_WITHOUT_EFFECT = 100
 
-#: Resets of running calls that a client can send at once, how many more per second, and after how many it is asked to
-#: reconnect, so that the calls on the connection end well.
+#: Resets of running calls that a client can send at once, and streams that the library refuses; how many more per
+#: second, and after how many the client is asked to reconnect, so that the calls on the connection end well.
 _MAX_RESETS = 1000
 _FORGIVEN_RESETS = 100
 _MANY_RESETS = 500
@@ -41,7 +41,7 @@ class FrameLimits:
             self._fail("too many frames without effect")
 
     def count_reset(self) -> bool:
-        """Count a reset of a running call, and return whether the client should reconnect."""
+        """Count a reset of a running call, or a refused stream. Returns whether the client should reconnect."""
         self._resets += 1
         if self._resets > _MAX_RESETS:
             self._fail("too many resets")

@@ -57,6 +57,9 @@ _FREE_EVENT_BYTES = 65_536
 _EVENT_BYTES = 350
 _FIELD_BYTES = 130
 
+#: The type of a RST_STREAM frame (RFC 9113, section 6.4).
+_RST_STREAM = 3
+
 _NOTHING = memoryview(b"")
 _UNLIMITED = 2**63
 
@@ -85,6 +88,12 @@ class Head(NamedTuple):
     fields: Fields
 
 
+class _StreamRefused(NamedTuple):
+    """The library has reset a stream itself. It replaces the library's events of the end of the stream, if any."""
+
+    stream_id: int
+
+
 class ConnectionFailed(Exception):
     """The client violated the protocol. The GOAWAY, if there is one, is ready to be sent."""
 
@@ -107,7 +116,10 @@ class Handler(Protocol):
         """Content of a request; `ended` is true if no more follows."""
 
     def stream_reset(self, stream: int) -> None:
-        """The client reset a stream, or violated the protocol on it. Called again when a reset stream is closed."""
+        """The client reset a stream. Called again when the stream is closed."""
+
+    def stream_refused(self, stream: int) -> None:
+        """The client violated the protocol on a stream, or opened too many. It can be one without a request."""
 
     def window_opened(self) -> None:
         """The client opened a window, so more can be sent."""
@@ -126,7 +138,7 @@ class Http2:
     """Parses the bytes that a client sends, and builds the bytes to send to it.
 
     A client can have `streams` streams open. It learns this limit with the first SETTINGS. If it has acknowledged them
-    and opens more, the library ends the connection; until then it refuses them one by one.
+    and opens more, the library ends the connection; until then it refuses them one by one, and `Handler` is told.
 
     `take` returns the bytes to send. Nothing waits in the library: every call that sends something serializes it.
     """
@@ -142,7 +154,7 @@ class Http2:
         )
         self._connection.set_local_window_size(CONNECTION_WINDOW)
         self._received = _NOTHING
-        self._events: deque[ngh2.Event] = deque()
+        self._events: deque[ngh2.Event | _StreamRefused] = deque()
         self._silent = 0  # bytes since the last event
         self._output = bytearray()
         self._over = False  # whether the library takes and sends nothing more
@@ -175,6 +187,7 @@ class Http2:
             ngh2.TrailersReceived: lambda event: handler.content_received(event.stream_id, b"", ended=True),
             ngh2.StreamReset: lambda event: handler.stream_reset(event.stream_id),
             ngh2.StreamClosed: lambda event: handler.stream_reset(event.stream_id) if event.error_code else None,
+            _StreamRefused: lambda event: handler.stream_refused(event.stream_id),
             ngh2.WindowUpdated: lambda event: handler.window_opened(),
             ngh2.PingReceived: lambda event: handler.ping_received(event.opaque_data, answer=False),
             ngh2.PingAcknowledged: lambda event: handler.ping_received(event.opaque_data, answer=True),
@@ -228,16 +241,21 @@ class Http2:
         connection = self._connection
         room = connection.local_window_size
         connection.receive_data(piece)
-        self._output += connection.data_to_send()
-        if events := connection.events():
+        output = connection.data_to_send()
+        self._output += output
+        events = connection.events()
+        # Resets by the service never wait until here, so these are the library's. Not all of them have an event.
+        refused = _resets(output, events)
+        if events or refused:
             self._silent = 0
-            self._events.extend(events)
-            if isinstance(events[-1], ngh2.ConnectionClosed):
+            if events and isinstance(events[-1], ngh2.ConnectionClosed):
                 self._over = True  # also for the events before it
+            self._events.extend(event for event in events if not _ends(event, refused))
+            self._events.extend(map(_StreamRefused, sorted(refused)))
         elif connection.local_window_size != room:
             self._silent = 0  # content of a stream that has ended, which the client could not hold back
 
-    def _pass_on(self, event: ngh2.Event) -> None:
+    def _pass_on(self, event: ngh2.Event | _StreamRefused) -> None:
         """Pass an event to the handler."""
         if isinstance(event, ngh2.ConnectionClosed):
             if event.error_code not in (0, self._left_with):
@@ -356,7 +374,24 @@ class Http2:
         self._handle.clear()
 
 
-def _memory(event: ngh2.Event) -> int:
+def _resets(frames: bytes, events: Sequence[ngh2.Event]) -> set[int]:
+    """Return the streams that the library's frames reset, except for a response that it could not send."""
+    streams, at = set(), 0
+    while at < len(frames):
+        if frames[at + 3] == _RST_STREAM:
+            streams.add(int.from_bytes(frames[at + 5 : at + 9]))
+        at += 9 + int.from_bytes(frames[at : at + 3])
+    if streams:
+        streams -= {each.stream_id for each in events if isinstance(each, ngh2.StreamClosed) and each.local_error}
+    return streams
+
+
+def _ends(event: ngh2.Event, streams: set[int]) -> bool:
+    """Return whether an event is the end of one of the streams."""
+    return isinstance(event, (ngh2.StreamReset, ngh2.StreamClosed)) and event.stream_id in streams
+
+
+def _memory(event: ngh2.Event | _StreamRefused) -> int:
     """Return about the bytes of memory that an event takes."""
     if isinstance(event, ngh2.DataReceived):
         return _EVENT_BYTES + len(event.data)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import pytest
 
+from sentiment_conv1d.server.grpc import connection
 from sentiment_conv1d.server.grpc import frame_limits as module
 from sentiment_conv1d.server.grpc.http2 import _MAX_SILENT_BYTES as SILENT
 from sentiment_conv1d.server.grpc.http2 import PIECE_BYTES
 from sentiment_conv1d.server.network.turns import Turns
-from tests.server.grpc.caller import BUFFERED, HEAD, LIMITS, Caller, Loop, Request, fate
+from tests.server.grpc.caller import BUFFERED, HEAD, LIMITS, UNSUPPORTED, Caller, Loop, Request, fate
 from tests.service.grpc import wire
 from tests.service.grpc.wire import ACK, END_STREAM, PADDED, POST, PREFACE, Frame, data, frame, ping, request, settings
 
@@ -64,8 +66,56 @@ def test_flood(loop: Loop, flood: str) -> None:
     caller.leave()
 
 
-def test_limits_are_logged(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+#: Streams that the library refuses.
+REFUSALS: dict[str, Callable[[int], bytes]] = {
+    "malformed": lambda number: request(number, ("X-A", "b")),
+    "more content than stated": lambda number: (
+        request(number, ("content-length", "1"), ended=False) + data(number, b"xx")
+    ),
+    "over the limit": short,
+}
+
+
+@pytest.mark.parametrize("reset", ["not", "at once", "later"])
+@pytest.mark.parametrize("refused", REFUSALS)
+def test_refused_streams(loop: Loop, refused: str, reset: str) -> None:
+    """Every stream that the library refuses counts once as a reset, even if the client resets it too."""
+    caller = Caller(loop, Request)
+    caller.say(PREFACE + settings())  # and no acknowledgement of the limit
+    open_streams = LIMITS.streams if refused == "over the limit" else 0
+    caller.say(b"".join(map(short, numbers(open_streams))))
+    streams = iter(numbers(open_streams + module._MAX_RESETS + 1)[open_streams:])
+
+    def refuse(count: int) -> set[str]:
+        for number in islice(streams, count):
+            caller.say(REFUSALS[refused](number) + (wire.reset(number) if reset == "at once" else b""))
+            caller.say(wire.reset(number) if reset == "later" else b"")
+        return {each.split()[-1] for each in fate(caller.hear())}
+
+    code = "REFUSED_STREAM" if open_streams else "PROTOCOL_ERROR"
+    assert refuse(module._MANY_RESETS) == {code}
+    assert refuse(1) == {code, "NO_ERROR"}
+    assert refuse(module._MAX_RESETS - module._MANY_RESETS - 1) == {code}
+    assert refuse(1) == {code, "ENHANCE_YOUR_CALM"}
+    assert caller.failures == ["limit"]
+    caller.leave()
+
+
+def test_resets_of_the_service(loop: Loop) -> None:
+    """Streams that the service resets do not count, even if the client resets them too."""
+    caller = Caller(loop, Request)
+    caller.greet()
+    for number in numbers(module._MAX_RESETS + 100):
+        frames = caller.ask(request(number, head=UNSUPPORTED, ended=False))
+        assert fate(frames) == [f"RST_STREAM {number} NO_ERROR"]
+        caller.say(wire.reset(number))
+    assert not caller.transport.closing
+    caller.leave()
+
+
+def test_limits_are_logged(loop: Loop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """An exceeded limit is logged with the client's address, and a violation of the protocol is not."""
+    monkeypatch.setattr(connection.logger, "filters", [])  # which count the lines of other tests
     for sent in (settings() * 1000, data(0, b"x")):
         caller = Caller(loop)
         caller.greet()

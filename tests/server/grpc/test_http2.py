@@ -41,6 +41,14 @@ def headers(stream: int, block: bytes = SHORT, *, ended: bool = True) -> bytes:
     return frame("HEADERS", END_HEADERS | ended, stream, block)
 
 
+#: Violations on stream 1, which the library answers with a reset.
+REFUSALS = {
+    "malformed": request(1, ("X-A", "b")),
+    "malformed, with content": request(1, ("X-A", "b"), ended=False) + data(1, b"x"),
+    "content": request(1, ("content-length", "1"), ended=False) + data(1, b"xx"),
+}
+
+
 class Peer:
     """A client in memory, with a handler that records events."""
 
@@ -57,6 +65,9 @@ class Peer:
 
     def stream_reset(self, stream: int) -> None:
         self.events.append(("reset", stream))
+
+    def stream_refused(self, stream: int) -> None:
+        self.events.append(("refused", stream))
 
     def window_opened(self) -> None:
         self.events.append(("window",))
@@ -119,6 +130,43 @@ def test_events() -> None:
     ]
     assert [each[0] for each in others[4:]] == ["window", "request", "reset", "reset", "settings", "goaway"]
     assert peer.failed is None
+
+
+@pytest.mark.parametrize("after", [b"", wire.reset(1), wire.reset(1) * 2], ids=["alone", "reset", "reset twice"])
+@pytest.mark.parametrize("refused", REFUSALS)
+def test_refused_streams(refused: str, after: bytes) -> None:
+    """The application is told once of a stream that the library resets, after its request, even if the client does."""
+    peer = Peer().greet()
+    assert fate(peer.ask(REFUSALS[refused] + after)) == ["RST_STREAM 1 PROTOCOL_ERROR"]
+    peer.ask(wire.ping() + data(1, b"x") + window(1, 5))
+    kinds = [each[:2] for each in peer.events if each[0] not in ("content", "ping", "window")]
+    begun = [("request", 1)] if refused == "content" else []
+    assert kinds == [*begun, ("refused", 1)]
+
+
+def test_streams_over_the_limit() -> None:
+    """The application is told once of every stream over the limit, which the client can open before it knows it."""
+    peer = Peer()
+    peer.ask(PREFACE + wire.settings())
+    streams = range(1, 2 * MAX_STREAMS + 20, 2)
+    over = list(streams[MAX_STREAMS:])
+    frames = peer.ask(b"".join(headers(stream, ended=False) for stream in streams) + data(over[0], b"x", ended=True))
+    assert fate(frames) == [f"RST_STREAM {stream} REFUSED_STREAM" for stream in over]
+    assert [each[1] for each in peer.events if each[0] == "refused"] == over
+    assert peer.failed is None
+
+
+@pytest.mark.parametrize("code", [CANCELLED, REFUSED])
+def test_resets_of_the_service(code: int) -> None:
+    """The application is not told of streams that it resets, or answers before the request is complete."""
+    peer = Peer().greet()
+    peer.ask(headers(1, ended=False) + headers(3, ended=False))
+    peer.http2.reset(1, code)
+    peer.http2.send(3, head=HEAD, trailers=(), reset=True)
+    peer.events.clear()
+    frames = peer.ask(data(1, b"x") + data(3, b"x") + wire.ping())
+    assert [each.kind for each in frames] == ["RST_STREAM", "HEADERS", "RST_STREAM", "PING"]
+    assert [each[0] for each in peer.events] == ["ping"]
 
 
 def test_trailers() -> None:
@@ -196,7 +244,7 @@ def test_list_limit(bomb: bytes) -> None:
     """Fields that decompress to more than the limits are not passed on."""
     peer = Peer().greet()
     peer.ask(headers(1, SHORT + b"\x40\x01a\x7f\x81\x1e" + b"x" * 3968 + bomb))
-    assert peer.events in ([], [("reset", 1)])
+    assert peer.events in ([], [("refused", 1)])
 
 
 @given(st.binary(max_size=200) | st.lists(st.tuples(st.integers(0, 11), st.binary(max_size=40)), max_size=8))
@@ -389,6 +437,16 @@ def test_defect(caplog: pytest.LogCaptureFixture) -> None:
     peer.http2.send(1, head=Head(200, [(b"a", bytes(100_000))]))
     assert fate(peer.hear()) == ["RST_STREAM 1 INTERNAL_ERROR"]
     assert "a response could not be sent" in caplog.text
+
+
+def test_defect_that_waits() -> None:
+    """The application is not told that the client is to blame for trailers that the library cannot send later."""
+    peer = Peer().greet((wire.INITIAL_WINDOW_SIZE, 1))
+    peer.ask(headers(1))
+    peer.http2.send(1, head=HEAD, data=b"x")
+    peer.http2.send(1, trailers=[(b"a", bytes(100_000))])
+    assert fate(peer.ask(window(1, 1))) == ["RST_STREAM 1 INTERNAL_ERROR"]
+    assert peer.events[-1] == ("reset", 1)
 
 
 def test_failure() -> None:
