@@ -40,18 +40,22 @@ class Reloaded(ABC):
         self._fingerprint = fingerprint(files)
         self._load()
 
-    def refresh(self, level: int = logging.INFO) -> None:
-        """Read the files again if they have changed, and log at this level that the new contents are in use."""
+    def refresh(self, level: int = logging.INFO) -> bool:
+        """Read the files again if they have changed, and log at this level that the new contents are in use.
+
+        Returns whether they are.
+        """
         current = fingerprint(self._files)
         if current == self._fingerprint:
-            return
+            return False
         self._fingerprint = current
         try:
             self._load()
         except StartupError as error:
             logger.error("the %s changed, and the old ones stay in use: %s", self._what, error)
-        else:
-            logger.log(level, "the %s changed, and only the new ones are in use", self._what)
+            return False
+        logger.log(level, "the %s changed, and only the new ones are in use", self._what)
+        return True
 
     @abstractmethod
     def _load(self) -> None:

@@ -75,7 +75,7 @@ def _headers() -> dict[str, str]:
     """Return the service's first API key, if it has one, because health can be closed."""
     keys = os.environ.get("SENTIMENT_API_KEYS", "").split(",")
     if path := os.environ.get("SENTIMENT_API_KEY_FILE"):
-        keys += [line for line in Path(path).read_text("utf-8").splitlines() if not line.lstrip().startswith("#")]
+        keys += [line for line in Path(path).read_text("utf-8-sig").splitlines() if not line.lstrip().startswith("#")]
     key = next(filter(None, map(str.strip, keys)), None)
     return {} if key is None else {"X-API-Key": key}
 

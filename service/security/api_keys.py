@@ -17,6 +17,8 @@ from sentiment_conv1d.service.fingerprint import Reloaded
 from sentiment_conv1d.service.settings import Settings
 from sentiment_conv1d.service.telemetry.key_counts import NAME_CHARACTERS
 
+logger = logging.getLogger(__name__)
+
 #: Shorter keys could be guessed.
 MIN_CHARACTERS = 16
 
@@ -31,7 +33,8 @@ _ADMINISTRATION = {"off": "off", "key": "keys", "open": "everyone who can send r
 class Access:
     """Checks keys against the settings. Callers send a key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.
 
-    Headers are given by lower-case name. Raises `StartupError`, whose message never contains a key.
+    Headers are given by lower-case name. The log warns of a key with two names. Raises `StartupError`. Neither the log
+    nor the message of an error contains a key.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -42,6 +45,7 @@ class Access:
         self.needs_key = self._api_keys.configured
         #: Whether some requests need an API key or an administration key.
         self.takes_key = self.needs_key or self._admin_keys.configured
+        self._warn_of_same_keys()
 
     def admits(self, caller: str | None) -> bool:
         """Return whether a caller, as `caller` returns it, or an address, can send requests.
@@ -85,15 +89,21 @@ class Access:
 
     def refresh(self, level: int = logging.INFO) -> None:
         """Read the key files again if they have changed, and log that at this level."""
-        self._api_keys.refresh(level)
-        self._admin_keys.refresh(level)
+        changed = [keys.refresh(level) for keys in (self._api_keys, self._admin_keys)]
+        if any(changed):
+            self._warn_of_same_keys()
+
+    def _warn_of_same_keys(self) -> None:
+        for api, administration in self._api_keys.same(self._admin_keys):
+            _warn_of_same_key(api, administration)
 
 
 class ApiKeys(Reloaded):
     """Keys from a comma-separated list and from a file with one key per line and comments that begin with #.
 
     A key can have a name before it, `NAME KEY`. Without one, it is called by its number, and an administration key by
-    its number after `admin-`. Keys with the same name belong to the same caller.
+    its number after `admin-`. Keys with the same name belong to the same caller. A key with two names belongs to the
+    first one, and the log warns of it.
 
     SHA-256 hashes are compared, so response times do not reveal a key. Keys of a file are not kept; the list stays in
     memory, as in the settings. `configured` says whether there is a list or a file. Without them, no key is valid.
@@ -116,6 +126,10 @@ class ApiKeys(Reloaded):
         """Return the names of the keys, in order."""
         return [caller.removeprefix(KEY) for caller in dict.fromkeys(self._callers.values())]
 
+    def same(self, other: ApiKeys) -> list[tuple[str, str]]:
+        """Return the callers here and there of the keys that are in both."""
+        return [(caller, other._callers[key]) for key, caller in self._callers.items() if key in other._callers]
+
     def caller(self, headers: Mapping[bytes, bytes]) -> str | None:
         """Return `KEY` and the name of the valid key in the headers of a request or metadata of a call, or None."""
         presented = headers.get(b"x-api-key")
@@ -128,7 +142,7 @@ class ApiKeys(Reloaded):
         keys = [] if self._listed is None else self._listed.get_secret_value().split(",")
         if self._file is not None:
             try:
-                lines = self._file.read_text("utf-8").splitlines()
+                lines = self._file.read_text("utf-8-sig").splitlines()
             except OSError as error:
                 raise self._error(f"{self._file} cannot be read: {error.strerror}") from error
             except UnicodeDecodeError:
@@ -138,7 +152,7 @@ class ApiKeys(Reloaded):
         keys = [key.strip() for key in keys if key.strip()]
         if self.configured and not keys:
             raise self._error("there are no keys" if self._file is None else f"there are no keys in {self._file}")
-        callers = {}
+        callers: dict[bytes, str] = {}
         for number, line in enumerate(keys, start=1):
             name, _, key = line.rpartition(" ")
             if len(key) < MIN_CHARACTERS or not key.isascii() or not key.isprintable():
@@ -150,11 +164,19 @@ class ApiKeys(Reloaded):
                     f"the name of key {number} must be at most {NAME_CHARACTERS} letters, digits, dots, hyphens and "
                     "underscores"
                 )
-            callers[_hash(key.encode())] = KEY + (name or f"{self._prefix}{number}")
+            caller = KEY + (name or f"{self._prefix}{number}")
+            _warn_of_same_key(callers.setdefault(_hash(key.encode()), caller), caller)
         self._callers = callers
 
     def _error(self, message: str) -> StartupError:
         return StartupError(f"{self._flags}: {message}")
+
+
+def _warn_of_same_key(first: str, second: str) -> None:
+    """Warn that two callers have the same key, unless they are the same caller."""
+    if first != second:
+        names = [caller.removeprefix(KEY) for caller in (first, second, first)]
+        logger.warning("%s and %s have the same key; requests with it count as those of %s", *names)
 
 
 def _hash(key: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,10 @@ def test_not_ready(answer: bytes) -> None:
 def test_invalid_port() -> None:
     """An invalid port is unhealthy."""
     assert probe("eight", *MODULE)[0] == 1
+
+
+def test_key_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """The probe and the service read a key file that begins with a byte order mark."""
+    (file := tmp_path / "keys").write_text("\N{BYTE ORDER MARK}probe-key-0123456789\n", "utf-8")
+    with ServerProcess("--workers", "1", "--no-grpc", "--no-open-health", SENTIMENT_API_KEY_FILE=str(file)) as server:
+        assert probe(server.port, SENTIMENT_API_KEY_FILE=str(file)) == (0, "")

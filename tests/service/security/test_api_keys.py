@@ -55,6 +55,8 @@ def test_reading(tmp_path: Path) -> None:
         assert keys.caller({b"x-api-key": key.encode()})
         assert keys.caller({b"authorization": f"Bearer {key}".encode()})
         assert keys.caller({b"authorization": f"bearer  {key} ".encode(), b"x-api-key": b"another"})
+    file.write_bytes(f"\N{BYTE ORDER MARK}shop {FIRST}\n".encode())
+    assert ApiKeys(None, file).caller({b"x-api-key": FIRST.encode()}) == "key shop"
     assert not ApiKeys(None).configured and not ApiKeys(None).caller({b"x-api-key": b""})
 
 
@@ -381,6 +383,22 @@ def test_keys_change(tmp_path: Path) -> None:
         kill_children(server.process.pid)
         assert (statuses(server, FIRST), statuses(server, SECOND)) == ({200}, {401}), "new workers read the new file"
     for secret in (FIRST, SECOND, ADMIN, OTHER_ADMIN, "short"):
+        assert secret not in "".join(server.log)
+
+
+def test_one_key_with_two_names(tmp_path: Path) -> None:
+    """The log names both callers of a key, in one list or two, also after a change, and never shows the key."""
+    file = tmp_path / "keys"
+    file.write_text(f"shop {FIRST}\nnightly {FIRST}\nops {SECOND}\nops {SECOND}\n{OTHER_ADMIN}\n")
+    flags = ("--workers", "1", "--no-grpc", "--api-key-file", str(file), "--admin", "key")
+    with ServerProcess(*flags, SENTIMENT_ADMIN_KEYS=f"{OTHER_ADMIN},ops {SECOND},boss {ADMIN}") as server:
+        server.wait_for_log("WARNING .*shop and nightly have the same key; requests with it count as those of shop")
+        server.wait_for_log("WARNING .*5 and admin-1 have the same key; requests with it count as those of 5")
+        (tmp_path / "next").write_text(f"shop {FIRST}\nnightly {ADMIN}\n")
+        (tmp_path / "next").rename(file)
+        server.wait_for_log("WARNING .*nightly and boss have the same key; requests with it count as those of nightly")
+    assert "ops" not in "".join(server.log), "the same caller may have a key twice"
+    for secret in (FIRST, SECOND, ADMIN, OTHER_ADMIN):
         assert secret not in "".join(server.log)
 
 
