@@ -224,8 +224,7 @@ UPGRADE ?= --upgrade
 requirements:  ## pin the newest releases that fit pyproject.toml; only what has changed there: make requirements UPGRADE=
 	$(COMPILE) --output-file requirements/runtime.txt
 	$(COMPILE) --extra dev --constraint requirements/runtime.txt --output-file requirements/dev.txt
-	$(COMPILE) --extra loadtest --constraint requirements/dev.txt --output-file requirements/loadtest.txt
-	$(COMPILE) --extra locust --constraint requirements/dev.txt --output-file requirements/locust.txt
+	$(COMPILE) --extra locust --constraint requirements/dev.txt --output-file requirements/loadtest.txt
 	$(COMPILE) --extra train --constraint requirements/dev.txt --output-file requirements/train.txt
 	$(COMPILE) --extra remote --constraint requirements/runtime.txt --output-file requirements/remote.txt
 	$(COMPILE) --extra subwords --constraint requirements/runtime.txt --output-file requirements/subwords.txt

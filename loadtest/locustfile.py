@@ -1,9 +1,9 @@
 """The same requests as Locust scenarios (https://locust.io), with a web page, headless, or on several machines.
 
-`locust -f loadtest/locustfile.py --host http://127.0.0.1:8000`, see docs/load-testing.md. Locust is an extra
-of its own: requirements/locust.txt. A user sends about one request per second, so the number of users is the rate as
-long as the service keeps up. Users wait for their responses, so a slow service gets fewer requests. For latency at a
-given rate, use `python -m loadtest`.
+`locust -f loadtest/locustfile.py --host http://127.0.0.1:8000`, see docs/load-testing.md. Locust is an extra:
+requirements/loadtest.txt. A user sends about one request per second, so the number of users is the rate as long as the
+service keeps up. Users wait for their responses, so a slow service gets fewer requests. For latency at a given rate,
+use `python -m loadtest`.
 """
 
 from __future__ import annotations

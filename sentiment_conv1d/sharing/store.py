@@ -27,6 +27,9 @@ _PERMANENT = (
     *(ValueError, NotImplementedError),
 )
 
+#: What pyarrow and ctypes say about a native library, such as that of HDFS, which is not installed.
+_NO_LIBRARY = re.compile("to load lib|cannot open shared object file")
+
 #: The statuses of web servers that do not accept the credentials.
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -50,7 +53,7 @@ class StoreUnreachable(StoreError, TransientError):
 
 
 class UnknownStore(SentimentError):
-    """The store is of an unknown kind, or needs a package that is not installed."""
+    """The store is of an unknown kind, or needs a package or a library that is not installed."""
 
 
 class Store:
@@ -124,7 +127,11 @@ class Store:
                 f"{self.name}: needs a package that is not installed ({error}); for S3, Google Cloud Storage, "
                 f"Hugging Face and HTTP, {install_hint('remote')}"
             ) from error
-        except ValueError as error:
+        except OSError as error:
+            if not _NO_LIBRARY.search(str(error)):
+                raise
+            raise UnknownStore(f"{self.name}: needs a library that is not installed ({error})") from error
+        except (ValueError, TypeError) as error:  # TypeError: the URL lacks a part that the file system needs
             raise UnknownStore(f"{self.name}: {error}") from error
         return system, str(path).rstrip("/")
 

@@ -173,6 +173,13 @@ def test_missing_version_on_a_web_server(tmp_path: Path) -> None:
             pull(f"{server.url}/tickets/1", tmp_path)
 
 
+def test_missing_library(store: Folder, tmp_path: Path) -> None:
+    """A store whose native library is not installed is an unknown one, and trying again does not help."""
+    refused = store.run("pull", "hdfs://namenode/models/tickets", "--to", str(tmp_path))
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: hdfs://namenode/models: needs a library that is not installed (")
+
+
 def test_too_many_bytes(store: Folder, tmp_path: Path) -> None:
     """All files of an artifact together have at most the bytes of a limit."""
     total = sum(file.stat().st_size for file in (tmp_path / "store" / "tickets" / "1").iterdir())

@@ -204,6 +204,8 @@ def test_unreachable_store_without_copies(tmp_path: Path, monkeypatch: pytest.Mo
             r"^http://127\.0\.0\.1:9/models: cannot be read .*no copy of a model",
         ),
         ("nowhere://models", UnknownStore, "^nowhere://models: Protocol not known: nowhere"),
+        ("reference://models", UnknownStore, "^reference://models: .* missing 1 required positional argument: 'fo'"),
+        ("hdfs://models", UnknownStore, r"(?s)^hdfs://models: needs a library that is not installed \(.*load libhdfs"),
         (
             "s3://models",
             UnknownStore,
