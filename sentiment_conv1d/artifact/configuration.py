@@ -17,7 +17,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_TOKENIZERS = r"^(words|words:unicode|characters:[1-9]-[1-9])$"
+_TOKENIZERS = r"^(words|words:marks|words:unicode|characters:[1-9]-[1-9])$"
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -74,8 +74,9 @@ class BaseConfiguration(BaseModel):
         "words",
         pattern=_TOKENIZERS,
         exclude_if=lambda value: value == "words",
-        description="How texts are split: words (as in the IMDB data of Keras), words:unicode (punctuation of all "
-        "scripts) or character n-grams, for example characters:1-3.",
+        description="How texts are split: words (as in the IMDB data of Keras), words:marks (punctuation of all "
+        "scripts, and emojis, emoticons, ratings, ! and ? as words), words:unicode (punctuation of all scripts) or "
+        "character n-grams, for example characters:1-3.",
     )
     vocabulary_size: int = Field(5000, gt=RESERVED_IDS, description="Number of ids, including the three reserved ones.")
     max_tokens: int = Field(

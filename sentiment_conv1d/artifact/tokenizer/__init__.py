@@ -1,9 +1,10 @@
 """Text to ids. The artifact's `tokenizer.json` states the rule.
 
 The rest of the project uses `interface`. `word_level` implements words by any rule, `words` the rule of the IMDB data
-of Keras, and `unicode_text` words and character n-grams of any script. `document` writes their files, and `vocabulary`
-looks words up for the first two. `library` runs other files with the library of Hugging Face. `learn` makes the
-tokenizer of a configuration, and `read_tokenizer` the one that a file describes.
+of Keras, `unicode_text` words and character n-grams of any script, and `marks` words, marks, emojis and ratings.
+`document` writes their files, and `vocabulary` looks words up for all but `unicode_text`. `library` runs other files
+with the library of Hugging Face. `learn` makes the tokenizer of a configuration, and `read_tokenizer` the one that a
+file describes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
 from sentiment_conv1d.artifact.tokenizer.interface import Encoding, Tokenizer, TokenizerError, VocabularyTokenizer
 from sentiment_conv1d.artifact.tokenizer.library import LibraryTokenizer, is_foreign
+from sentiment_conv1d.artifact.tokenizer.marks import MarksTokenizer
 from sentiment_conv1d.artifact.tokenizer.unicode_text import UnicodeTokenizer
 from sentiment_conv1d.artifact.tokenizer.word_level import Rule, WordLevelTokenizer
 from sentiment_conv1d.artifact.tokenizer.words import WordTokenizer
@@ -23,6 +25,7 @@ from sentiment_conv1d.artifact.tokenizer.words import WordTokenizer
 __all__ = [
     "Encoding",
     "LibraryTokenizer",
+    "MarksTokenizer",
     "Rule",
     "Tokenizer",
     "TokenizerError",
@@ -49,15 +52,19 @@ def learn(configuration: BaseConfiguration, texts: Sequence[str], known: Sequenc
     words = list(dict.fromkeys([*known, *learned.words]))[: configuration.vocabulary_size - RESERVED_IDS]
     if isinstance(learned, UnicodeTokenizer):
         return UnicodeTokenizer(words, configuration.max_tokens, cuts=learned.cuts_characters)
-    return WordTokenizer(words, configuration.max_tokens)
+    return type(learned)(words, configuration.max_tokens)
 
 
-def _learn(rule: str, texts: Sequence[str], size: int, max_tokens: int) -> UnicodeTokenizer | WordTokenizer:
+def _learn(
+    rule: str, texts: Sequence[str], size: int, max_tokens: int
+) -> UnicodeTokenizer | MarksTokenizer | WordTokenizer:
     kind, _, detail = rule.partition(":")
     if kind == "characters":
         shortest, longest = map(int, detail.split("-"))
         return UnicodeTokenizer.from_texts(texts, size, max_tokens, range(shortest, longest + 1))
-    words = UnicodeTokenizer if detail else WordTokenizer
+    if detail == "unicode":
+        return UnicodeTokenizer.from_texts(texts, size, max_tokens)
+    words = MarksTokenizer if detail else WordTokenizer
     return words.from_texts(texts, size, max_tokens)
 
 
@@ -88,7 +95,7 @@ def _parsed(content: str | bytes) -> Any:
 
 
 def _of_vocabulary(document: Any) -> VocabularyTokenizer:
-    for rule in (WordTokenizer, UnicodeTokenizer):
+    for rule in (WordTokenizer, MarksTokenizer, UnicodeTokenizer):
         with suppress(TokenizerError):
             return rule.from_document(document)
     return WordLevelTokenizer.from_document(document)

@@ -60,6 +60,17 @@ def document(
     }
 
 
+def words_document(
+    max_tokens: int, normalizers: Sequence[dict[str, Any]], pre_tokenizer: dict[str, Any], ids: dict[str, int]
+) -> dict[str, Any]:
+    """Return the content of `tokenizer.json` for words whose `ids` follow the reserved ones, after a start word."""
+    reserved = {word: number for number, word in enumerate(RESERVED_WORDS)}
+    start = {"type": "Prepend", "prepend": f"{START} "}
+    return document(
+        max_tokens, [*normalizers, start], pre_tokenizer, word_level(reserved | ids), (START, reserved[START])
+    )
+
+
 def on_spaces(behavior: str = "Removed") -> dict[str, Any]:
     """Return the pre-tokenizer that splits at spaces."""
     return {"type": "Split", "pattern": {"String": " "}, "behavior": behavior, "invert": False}

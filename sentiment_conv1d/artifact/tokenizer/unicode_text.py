@@ -25,13 +25,11 @@ import numpy as np
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS
 from sentiment_conv1d.artifact.tokenizer.characters import lower_case
 from sentiment_conv1d.artifact.tokenizer.document import (
-    RESERVED_WORDS,
     START,
-    document,
     numbered,
     on_spaces,
     read_words,
-    word_level,
+    words_document,
 )
 from sentiment_conv1d.artifact.tokenizer.interface import (
     Encoding,
@@ -41,10 +39,10 @@ from sentiment_conv1d.artifact.tokenizer.interface import (
 )
 from sentiment_conv1d.artifact.tokenizer.parts import change, runs, split
 
-_APOSTROPHE = "'"
+APOSTROPHE = "'"
 
 #: Characters that are used as an apostrophe inside a word.
-_APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}\N{FULLWIDTH APOSTROPHE}"
+APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}\N{FULLWIDTH APOSTROPHE}"
 
 #: Unicode categories of characters that separate words: P, Z and Cc.
 _SEPARATORS = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc"))
@@ -54,15 +52,20 @@ _SEPARATORS = frozenset(("Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "
 _SYMBOLS = "$+<=>^`|~\N{ZERO WIDTH SPACE}"
 
 #: Unicode lower-cases it to two characters.
-_DOTTED_I = "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"
+DOTTED_I = "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"
+
+#: The normalizers of lower case, and of apostrophes.
+LOWER_CASE: list[dict[str, Any]] = [
+    {"type": "Replace", "pattern": {"String": DOTTED_I}, "content": "i"},
+    {"type": "Lowercase"},
+    {"type": "Replace", "pattern": {"Regex": f"[{APOSTROPHES}]"}, "content": APOSTROPHE},
+]
 
 _NORMALIZERS: list[dict[str, Any]] = [
-    {"type": "Replace", "pattern": {"String": _DOTTED_I}, "content": "i"},
-    {"type": "Lowercase"},
-    {"type": "Replace", "pattern": {"Regex": f"[{_APOSTROPHES}]"}, "content": _APOSTROPHE},
+    *LOWER_CASE,
     {
         "type": "Replace",
-        "pattern": {"Regex": rf"(?!{_APOSTROPHE})[\p{{P}}\p{{Z}}\p{{Cc}}{re.escape(_SYMBOLS)}]"},
+        "pattern": {"Regex": rf"(?!{APOSTROPHE})[\p{{P}}\p{{Z}}\p{{Cc}}{re.escape(_SYMBOLS)}]"},
         "content": " ",
     },
 ]
@@ -82,11 +85,11 @@ class _Normalized(dict[int, str]):
 
 
 def _normalized(character: str) -> str:
-    if character == _DOTTED_I:
+    if character == DOTTED_I:
         return "i"
-    if character in _APOSTROPHES:
-        return _APOSTROPHE
-    if character != _APOSTROPHE and (character in _SYMBOLS or unicodedata.category(character) in _SEPARATORS):
+    if character in APOSTROPHES:
+        return APOSTROPHE
+    if character != APOSTROPHE and (character in _SYMBOLS or unicodedata.category(character) in _SEPARATORS):
         return " "
     return lower_case(character)
 
@@ -136,7 +139,7 @@ class UnicodeTokenizer(VocabularyTokenizer):
         known = {
             word: count
             for word, count in counts.items()
-            if (sizes is None or len(word) == 1 or count >= _LEAST_COUNT) and _is_writable(word)
+            if (sizes is None or len(word) == 1 or count >= _LEAST_COUNT) and is_writable(word)
         }
         ranked = sorted(known, key=lambda word: (-known[word], word))
         return cls(ranked[: vocabulary_size - RESERVED_IDS], max_tokens, cuts=sizes is not None)
@@ -210,14 +213,7 @@ class UnicodeTokenizer(VocabularyTokenizer):
             pattern = "|".join([START, *longest_first, "[^ ]"])
             cut = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
             pre_tokenizer = {"type": "Sequence", "pretokenizers": [pre_tokenizer, cut]}
-        reserved = {word: number for number, word in enumerate(RESERVED_WORDS)}
-        return document(
-            self.max_tokens,
-            [*_NORMALIZERS, {"type": "Prepend", "prepend": f"{START} "}],
-            pre_tokenizer,
-            word_level(reserved | self._ids),
-            (START, self.start_id),
-        )
+        return words_document(self.max_tokens, _NORMALIZERS, pre_tokenizer, self._ids)
 
 
 def _n_grams(word: str, sizes: range) -> Iterator[str]:
@@ -226,7 +222,7 @@ def _n_grams(word: str, sizes: range) -> Iterator[str]:
             yield word[start : start + size]
 
 
-def _is_writable(word: str) -> bool:
+def is_writable(word: str) -> bool:
     """Return whether a file can contain a word: lone surrogates cannot be encoded in UTF-8."""
     try:
         word.encode()

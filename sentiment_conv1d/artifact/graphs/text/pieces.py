@@ -25,7 +25,7 @@ from sentiment_conv1d.artifact.graphs.text.removal import long_word, whole_word,
 from sentiment_conv1d.artifact.graphs.text.respelling import write_respelled
 from sentiment_conv1d.artifact.graphs.text.single import write_characters
 from sentiment_conv1d.artifact.graphs.text.writer import FILLING, NO_ID, PREFIX, STRING, Writer
-from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
+from sentiment_conv1d.artifact.tokenizer import MarksTokenizer, VocabularyTokenizer
 
 
 def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> str:
@@ -33,6 +33,8 @@ def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> s
 
     Raises `TextGraphError`.
     """
+    if isinstance(tokenizer, MarksTokenizer):
+        raise TextGraphError("text.onnx cannot find the emojis and ratings of words:marks")
     if tokenizer.isolates_marks:
         raise TextGraphError("text.onnx cannot split a text between words and punctuation, as Whitespace does")
     if tokenizer.n_grams != (1,):
