@@ -263,7 +263,7 @@ audit: $(VENV)/tools/.installed  ## look up the pinned packages in the database 
 	[ -z "$$failed" ] || { echo "make audit: FAILED:$$failed"; exit 1; }
 
 # Bills of materials, validated against CycloneDX's schema. The second describes the packages that the Dockerfile installs,
-# for the Python that runs make.
+# for the Python that runs make. Both get the libraries inside wheels, which requirements/contained.toml records.
 SBOM := $(VENV)/tools/bin/cyclonedx-py
 SBOM_FLAGS := --pyproject pyproject.toml --short-PURLs --output-reproducible
 
@@ -271,6 +271,7 @@ sbom: $(VENV)/tools/.installed $(VENV)/image/.installed  ## write bills of mater
 	@mkdir -p $(BUILD)/sbom
 	$(SBOM) requirements $(SBOM_FLAGS) --output-file $(BUILD)/sbom/runtime.cdx.json requirements/runtime.txt
 	$(SBOM) environment $(SBOM_FLAGS) --output-file $(BUILD)/sbom/image.cdx.json $(VENV)/image
+	$(VENV)/tools/bin/python -m deploy.materials $(BUILD)/sbom/runtime.cdx.json $(BUILD)/sbom/image.cdx.json
 
 # The wheel for every platform, and the one with the native code, which auditwheel renames after checking what it needs.
 # ONNX Runtime's wheels need the same glibc. The time makes two builds the same, byte for byte.
