@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "marks.h"
+
 namespace {
 
 constexpr size_t kKeyBytes = 16;
@@ -73,14 +75,13 @@ uint64_t letters(const char* text) {
     return mask;
 }
 
-// Copies the bytes of a text as what they become, with `kBehind` spaces behind them. Returns the end of the copy.
+// Copies the bytes of a text as what they become. Returns the end of the copy.
 char* respell(const Vocabulary& vocabulary, const char* text, const char* end, char* copy) {
     for (; text < end; ++text) {
         const unsigned char byte = vocabulary.becomes[static_cast<unsigned char>(*text)];
         *copy = static_cast<char>(byte);
         copy += byte != 0;
     }
-    std::memset(copy, ' ', kBehind);
     return copy;
 }
 
@@ -96,8 +97,13 @@ int32_t find(const Vocabulary& vocabulary, const char* word, size_t length) {
     return slot.key.empty() ? -1 : slot.id;
 }
 
-// Writes the ids of the words of a text with `kBehind` spaces behind it. Returns the end of the ids.
-int32_t* look_up(const Vocabulary& vocabulary, const char* text, const char* end, int32_t* ids, int32_t* unknown_words) {
+// What is written for each text.
+struct End {
+    int32_t ids, unknown, marks;  // the number of ids up to its end, and of its unknown words and its known marks
+};
+
+// Writes the ids of the words of a text with `kBehind` spaces behind it, and counts them. Returns the end of the ids.
+int32_t* look_up(const Vocabulary& vocabulary, const char* text, const char* end, int32_t* ids, End* counts) {
     const char* word = nullptr;  // the beginning of the word that has no end yet
     uint64_t last = 0;           // whether the byte before these 64 is in a word
     for (; text <= end; text += 64) {
@@ -109,8 +115,9 @@ int32_t* look_up(const Vocabulary& vocabulary, const char* text, const char* end
                 continue;
             }
             int32_t id = find(vocabulary, word, static_cast<size_t>(place - word));
+            counts->marks += id >= 0 && (*word == '!' || *word == '?');
+            counts->unknown += id < 0;
             word = nullptr;
-            *unknown_words += id < 0;
             if (id < 0) id = vocabulary.unknown;
             *ids = id;
             ids += id >= 0;
@@ -160,23 +167,29 @@ EXPORT Vocabulary* vocabulary_new(const char* words, const int32_t* sizes, const
 EXPORT void vocabulary_delete(Vocabulary* vocabulary) { delete vocabulary; }
 
 // Writes the ids of the words of texts in UTF-8, between which are bytes 0xff: for each text, the start id, and an id for
-// every word, or for every known one if unknown words have none. `ends` gets two numbers for each text: of the ids written
-// up to its end, and of its unknown words. `ids` needs room for half as many ids as bytes, and for three for each text.
-// Returns whether there was enough memory.
-EXPORT bool vocabulary_encode(const Vocabulary* vocabulary, const char* texts, int64_t size, int32_t* ids,
-                               int32_t* ends) {
-    const std::unique_ptr<char[]> copy(new (std::nothrow) char[static_cast<size_t>(size) + kBehind]);
-    if (!copy) return false;
+// every word, or for every known one if unknown words have none. `marks` is the table of `Marks`, or null if a text has
+// only words. `ids` needs room for as many ids as bytes, and for three for each text. Returns whether there was enough
+// memory.
+EXPORT bool vocabulary_look_up(const Vocabulary* vocabulary, const int32_t* marks, const char* texts, int64_t size,
+                               int32_t* ids, End* ends) {
+    const size_t room = static_cast<size_t>(size) * (marks ? 3 : 1);
+    const std::unique_ptr<char[]> buffer(new (std::nothrow) char[1 + room + kBehind]);
+    if (!buffer) return false;
+    buffer[0] = ' ';
+    char* const copy = buffer.get() + 1;
     const char* const last = texts + size;
     int32_t* next = ids;
     for (const char* text = texts; text <= last; ++text) {
         const void* between = std::memchr(text, kBetween, static_cast<size_t>(last - text));
         const char* end = between ? static_cast<const char*>(between) : last;
+        char* behind = marks ? Marks(vocabulary->becomes, marks, text, end, copy).read()
+                             : respell(*vocabulary, text, end, copy);
+        std::memset(behind, ' ', kBehind);
         if (vocabulary->start >= 0) *next++ = vocabulary->start;
-        int32_t unknown_words = 0;
-        next = look_up(*vocabulary, copy.get(), respell(*vocabulary, text, end, copy.get()), next, &unknown_words);
-        *ends++ = static_cast<int32_t>(next - ids);
-        *ends++ = unknown_words;
+        End counts{};
+        next = look_up(*vocabulary, copy, behind, next, &counts);
+        counts.ids = static_cast<int32_t>(next - ids);
+        *ends++ = counts;
         text = end;
     }
     return true;

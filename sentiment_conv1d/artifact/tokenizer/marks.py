@@ -16,10 +16,15 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS
+from sentiment_conv1d.artifact.tokenizer.character_table import character_table
 from sentiment_conv1d.artifact.tokenizer.characters import lower_case
 from sentiment_conv1d.artifact.tokenizer.document import START, numbered, read_words, words_document
 from sentiment_conv1d.artifact.tokenizer.interface import Encoding, TokenizerError, VocabularyTokenizer, check_rule
@@ -105,6 +110,12 @@ _FROM_STAND_INS = str.maketrans("ABCDEFGHIJK", _MARKS)
 _KEPT = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJK" + APOSTROPHE.encode()
 _BECOMES = bytes(code if code >= 128 or code in _KEPT else ord(" ") for code in range(256))
 
+#: What the native library does not decide by itself: it does for digits, joiners, and what can begin a word of marks.
+_NATIVELY_BECOMES = bytes(
+    0 if code >= 128 or chr(code) in "0123456789!?:;<" + JOINERS else _BECOMES[ord(chr(code).lower())]
+    for code in range(256)
+)
+
 _NORMALIZERS: list[dict[str, Any]] = [
     *LOWER_CASE,
     {"type": "Replace", "pattern": {"Regex": f"(?<=[{STARS}])[{SELECTORS}]+"}, "content": ""},
@@ -134,7 +145,13 @@ class MarksTokenizer(VocabularyTokenizer):
             if [*map(_read, read)] != [word]:
                 raise TokenizerError(f"the vocabulary contains {word!r}, which is not a single word")
         by_spelling = {each: number for (each,), number in zip(spelled, self._ids.values(), strict=True)}
-        self._vocabulary = Vocabulary.of(by_spelling, Spelling(_BECOMES, self.start_id, self.unknown_id))
+        native = Vocabulary.native(
+            dict(zip(map(_encoded, self.words), self._ids.values(), strict=True)),
+            Spelling(_NATIVELY_BECOMES, self.start_id, self.unknown_id, _characters()),
+        )
+        spelling = Spelling(_BECOMES, self.start_id, self.unknown_id)
+        self._vocabulary = native or Vocabulary.of(by_spelling, spelling)
+        self._utf8 = _encoded if native else _spelled
 
     @classmethod
     def from_texts(cls, texts: Iterable[str], vocabulary_size: int, max_tokens: int) -> MarksTokenizer:
@@ -165,8 +182,8 @@ class MarksTokenizer(VocabularyTokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode the last `max_tokens` ids of each text. An empty text has the start id only."""
-        found = self._vocabulary.look_up([_spelled(text) for text in texts])
-        return [Encoding(self.truncate(ids), len(ids), unknown) for ids, unknown in found]
+        found = self._vocabulary.look_up([self._utf8(text) for text in texts])
+        return [Encoding(self.truncate(words.ids), len(words.ids), words.unknown) for words in found]
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yield the place of each word in the text, with what modifies an emoji. The start id has none."""
@@ -192,6 +209,12 @@ class MarksTokenizer(VocabularyTokenizer):
         return words_document(self.max_tokens, _NORMALIZERS, _SPLIT, self._ids)
 
 
+@cache
+def _characters() -> npt.NDArray[np.int32]:
+    """Return the table of `native/marks.h`, which numbers the kinds of characters in this order, from letters on."""
+    return character_table(("", SEPARATORS + MODIFIERS, JOINERS, PICTOGRAPHS, FLAGS, STARS), _normal)
+
+
 def _normal(text: str) -> str:
     for apostrophe in APOSTROPHES:
         text = text.replace(apostrophe, APOSTROPHE)
@@ -211,7 +234,11 @@ def _spelled(text: str) -> bytes:
     """Return a text as UTF-8 in which bytes that `_BECOMES` a space stand between all words."""
     is_short = len(text) <= PART
     spelled = _OTHERS.sub(_spread, _normal(text)) if is_short else "".join(_parts(change(text, _normal)))
-    return spelled.encode("utf-8", "surrogatepass")
+    return _encoded(spelled)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _spread(found: re.Match[str]) -> str:

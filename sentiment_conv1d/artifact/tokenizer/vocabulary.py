@@ -9,7 +9,7 @@ import ctypes
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import repeat
 from pathlib import Path
@@ -30,6 +30,7 @@ class Words(NamedTuple):
 
     ids: npt.NDArray[np.int32]  # [ids], including the start id
     unknown: int  # unknown words, including those without an id
+    marks: int = 0  # known words of `!` and `?`, if the native library reads a table of characters
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Spelling:
     becomes: bytes  # 256 bytes: what each byte becomes; 0: it is removed; a space: it separates words
     start: int | None  # the id before every text
     unknown: int | None  # the id of unknown words, and of no known one; None leaves them out
+    #: A `character_table`, for the native library only: a byte that becomes 0 depends on those around it.
+    characters: npt.NDArray[np.int32] | None = field(default=None, compare=False)
 
     def respell(self, text: bytes) -> bytes:
         """Return a text with what its bytes become."""
@@ -55,8 +58,13 @@ class Vocabulary(ABC):
     @staticmethod
     def of(ids: Mapping[bytes, int], spelling: Spelling, library: Path = LIBRARY) -> Vocabulary:
         """Make a vocabulary of words that consist of what bytes become, without white space of `bytes.split`."""
+        return Vocabulary.native(ids, spelling, library) or _Dictionary(ids, spelling)
+
+    @staticmethod
+    def native(ids: Mapping[bytes, int], spelling: Spelling, library: Path = LIBRARY) -> Vocabulary | None:
+        """Make a vocabulary in the native library, or return None without it."""
         loaded = _load(library)
-        return _Dictionary(ids, spelling) if loaded is None else _HashTable(ids, spelling, loaded)
+        return None if loaded is None else _HashTable(ids, spelling, loaded)
 
     @abstractmethod
     def look_up(self, texts: Sequence[bytes]) -> list[Words]:
@@ -97,7 +105,9 @@ class _HashTable(Vocabulary):
         if not self._table:
             raise MemoryError(f"no memory for a vocabulary of {len(ids)} words")
         weakref.finalize(self, library.vocabulary_delete, self._table).atexit = False
-        self._look_up = library.vocabulary_encode
+        self._look_up = library.vocabulary_look_up
+        self._spelling = spelling  # whose table of characters the library reads
+        self._characters = None if spelling.characters is None else spelling.characters.ctypes.data
         self._free: list[_Slot] = []  # that no other thread uses
 
     def look_up(self, texts: Sequence[bytes]) -> list[Words]:
@@ -114,15 +124,15 @@ class _HashTable(Vocabulary):
             slot = self._free.pop() if len(joined) <= _BYTES else _Slot(len(joined))
         except IndexError:
             slot = _Slot(_BYTES)
-        if not self._look_up(self._table, joined, len(joined), *slot.addresses):
+        if not self._look_up(self._table, self._characters, joined, len(joined), *slot.addresses):
             raise MemoryError(f"no memory for a text of {len(joined)} bytes")
         ends = slot.ends[: len(texts)].tolist()
         ids = slot.ids[: ends[-1][0]].copy()
         if len(joined) <= _BYTES:
             self._free.append(slot)
         found, start = [], 0
-        for end, unknown in ends:
-            found.append(Words(ids[start:end], unknown))
+        for end, unknown, marks in ends:
+            found.append(Words(ids[start:end], unknown, marks))
             start = end
         return found
 
@@ -131,8 +141,8 @@ class _Slot:
     """Memory for the ids of up to `_TEXTS` texts, and of so many bytes."""
 
     def __init__(self, size: int) -> None:
-        self.ids = np.empty(size // 2 + 3 * _TEXTS, np.int32)
-        self.ends = np.empty((_TEXTS, 2), np.int32)
+        self.ids = np.empty(size + 3 * _TEXTS, np.int32)
+        self.ends = np.empty((_TEXTS, 3), np.int32)
         self.addresses = self.ids.ctypes.data, self.ends.ctypes.data  # which takes as long as looking up ten words
 
 
@@ -173,8 +183,8 @@ def _load(library: Path) -> Any:
         ]
         loaded.vocabulary_delete.restype = None
         loaded.vocabulary_delete.argtypes = [pointer]
-        loaded.vocabulary_encode.restype = ctypes.c_bool
-        loaded.vocabulary_encode.argtypes = [pointer, ctypes.c_char_p, number, pointer, pointer]
+        loaded.vocabulary_look_up.restype = ctypes.c_bool
+        loaded.vocabulary_look_up.argtypes = [pointer, pointer, ctypes.c_char_p, number, pointer, pointer]
     except (OSError, AttributeError):
         return None
     return loaded

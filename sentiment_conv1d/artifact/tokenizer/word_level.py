@@ -344,7 +344,7 @@ class WordLevelTokenizer(VocabularyTokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode the first or last `max_tokens` ids of texts. An empty text has only the start id or one pad id."""
         found = self._vocabulary.look_up([self.rule.utf8(text) for text in texts])
-        return [self._encoding(ids, 0 if self.unknown_id is None else unknown) for ids, unknown in found]
+        return [self._encoding(words.ids, 0 if self.unknown_id is None else words.unknown) for words in found]
 
     def _encoding(self, ids: npt.NDArray[np.int32], unknown: int) -> Encoding:
         if not len(ids):

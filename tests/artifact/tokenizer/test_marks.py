@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import unicodedata
+from collections.abc import Iterator
 from itertools import pairwise
 from unittest.mock import patch
 
@@ -35,6 +36,7 @@ from sentiment_conv1d.artifact.tokenizer import (
 from sentiment_conv1d.artifact.tokenizer.characters import lower_case
 from sentiment_conv1d.artifact.tokenizer.ranges import PICTOGRAPHS, SEPARATORS
 from sentiment_conv1d.model.configuration import Configuration
+from tests.native.libraries import compiled
 
 WORDS = (
     *("good", "don't", "好看", "10", "th", "a", "x", "ᄀ", "می\u200cخواهم"),
@@ -66,6 +68,17 @@ PIECES = (
     *"aAdDpP0123459 /.,!?:;)(-<>★☆⭐'’“…_\n\0é分₂KİΣıΣς\xa0\u200b\u200c\u200d\ufe0e\ufe0f‼〰©🇬🇧😀❤👍🏽\U000e0067\u20e3",
     *("½", "€", "8/10", "4.5/5", ":-", "⭐\ufe0f", "</", "123", "10/1"),
 )
+
+
+@pytest.fixture(scope="module", params=["native", "Python"], autouse=True)
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let vocabularies use a new library, or none."""
+    folder, load = tmp_path_factory.mktemp("library"), vocabulary._load
+    path = compiled(folder) if request.param == "native" else folder / "missing"
+    with patch.object(vocabulary, "_load", lambda _: load(path)):
+        yield
+
+
 texts = st.lists(st.sampled_from(PIECES), max_size=24).map("".join) | st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -123,14 +136,6 @@ def test_every_word_of_the_expression(text: str) -> None:
     """The regular expression of the rule finds the same words, and no others."""
     words = expected(text)
     assert read(known(words), text) == words
-
-
-@given(texts)
-def test_without_native_library(text: str) -> None:
-    """A dictionary finds the same ids."""
-    with patch.object(vocabulary, "_load", lambda _: None):
-        tokenizer = MarksTokenizer(WORDS, 1000)
-    assert tokenizer.encode(text).ids.tolist() == MarksTokenizer(WORDS, 1000).encode(text).ids.tolist()
 
 
 @given(texts)
