@@ -244,14 +244,12 @@ class Http2:
         output = connection.data_to_send()
         self._output += output
         events = connection.events()
+        if events and isinstance(events[-1], ngh2.ConnectionClosed):
+            self._over = True  # also for the events before it
         # Resets by the service never wait until here, so these are the library's. Not all of them have an event.
-        refused = _resets(output, events)
-        if events or refused:
+        if told := _with_refusals(events, _resets(output)):
             self._silent = 0
-            if events and isinstance(events[-1], ngh2.ConnectionClosed):
-                self._over = True  # also for the events before it
-            self._events.extend(event for event in events if not _ends(event, refused))
-            self._events.extend(map(_StreamRefused, sorted(refused)))
+            self._events.extend(told)
         elif connection.local_window_size != room:
             self._silent = 0  # content of a stream that has ended, which the client could not hold back
 
@@ -374,21 +372,31 @@ class Http2:
         self._handle.clear()
 
 
-def _resets(frames: bytes, events: Sequence[ngh2.Event]) -> set[int]:
-    """Return the streams that the library's frames reset, except for a response that it could not send."""
+def _resets(frames: bytes) -> set[int]:
+    """Return the streams that complete frames reset."""
     streams, at = set(), 0
     while at < len(frames):
         if frames[at + 3] == _RST_STREAM:
             streams.add(int.from_bytes(frames[at + 5 : at + 9]))
         at += 9 + int.from_bytes(frames[at : at + 3])
-    if streams:
-        streams -= {each.stream_id for each in events if isinstance(each, ngh2.StreamClosed) and each.local_error}
     return streams
 
 
-def _ends(event: ngh2.Event, streams: set[int]) -> bool:
-    """Return whether an event is the end of one of the streams."""
-    return isinstance(event, (ngh2.StreamReset, ngh2.StreamClosed)) and event.stream_id in streams
+def _with_refusals(events: Sequence[ngh2.Event], resets: set[int]) -> Sequence[ngh2.Event | _StreamRefused]:
+    """Return the events, where one replaces those of the end of a stream that the library has reset.
+
+    Without a response that it could not send, which is a defect of the service.
+    """
+    if not resets:
+        return events
+    defects = {each.stream_id for each in events if isinstance(each, ngh2.StreamClosed) and each.local_error}
+    refused = resets - defects
+    others = [
+        each
+        for each in events
+        if not (isinstance(each, (ngh2.StreamReset, ngh2.StreamClosed)) and each.stream_id in refused)
+    ]
+    return [*others, *map(_StreamRefused, sorted(refused))]
 
 
 def _memory(event: ngh2.Event | _StreamRefused) -> int:
