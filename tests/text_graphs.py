@@ -14,9 +14,18 @@ import numpy.typing as npt
 
 from sentiment_conv1d.artifact.artifact import Artifact, publish, read_artifact
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
-from sentiment_conv1d.artifact.tokenizer import Rule, Tokenizer, UnicodeTokenizer, WordLevelTokenizer, WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import (
+    MarksTokenizer,
+    Rule,
+    Tokenizer,
+    UnicodeTokenizer,
+    WordLevelTokenizer,
+    WordTokenizer,
+)
 from sentiment_conv1d.export.checks.text_graph import odd_texts
 from sentiment_conv1d.inference.classifier import Classifier
+from tests.artifact.tokenizer.test_marks import PIECES
+from tests.artifact.tokenizer.test_marks import WORDS as MARKS
 from tests.processes import SHIPPED_MODELS
 from tests.service.artifacts import LABELS, table_graph
 from tests.service.reviews import reviews, vocabulary
@@ -62,6 +71,7 @@ VOCABULARIES: dict[str, Callable[[], Tokenizer]] = {
     "tokenizer.json of Hugging Face": lambda: _vectorization(lowercase="unicode", removed="", keeps_first=False),
     "a list of words": lambda: _vectorization(lowercase="none", removed="", separators="", pads_behind=False),
     "words of any script": lambda: UnicodeTokenizer(_LETTERS, MAX_TOKENS, cuts=False),
+    "words, marks, emojis and ratings": lambda: MarksTokenizer([*_LETTERS[:1900], *MARKS], MAX_TOKENS),
     "characters": lambda: WordLevelTokenizer(
         {each: number for number, each in enumerate(" .,!'\neaoinstrhld\u00e9", start=2)},
         replace(_VECTORIZATION, removed="-", separators="", splits_characters=True),
@@ -71,8 +81,8 @@ VOCABULARIES: dict[str, Callable[[], Tokenizer]] = {
     ),
 }
 
-#: The number of texts that a file answers.
-_TEXTS = 5000
+#: The number of texts that a file answers, and of those among them that people type beside emojis and ratings.
+_TEXTS, _TYPED = 5000, 500
 
 NAMES = [*SHIPPED_MODELS, *VOCABULARIES]
 
@@ -100,11 +110,17 @@ def case(name: str, folder: Path) -> Case:
     artifact = artifact_of(name, folder)
     file = folder / "text.onnx"
     file.write_bytes(text_graph(artifact))
-    texts = [text.replace("\0", "") for text in (*reviews(60, 3), *odd_texts(artifact))]
+    texts = [text.replace("\0", "") for text in (*reviews(60, 3), *odd_texts(artifact), *_typed())]
     texts.extend(islice(_passages(), _TEXTS - len(texts)))
     answers = Classifier(artifact).predict(texts)
     probabilities = np.array([each.probabilities for each in answers])
     return Case(file, texts, [each.label for each in answers], probabilities)
+
+
+def _typed() -> Iterator[str]:
+    """Yield emojis, ratings and marks in any order."""
+    random = np.random.default_rng(6)
+    yield from ("".join(random.choice(PIECES, random.integers(1, 30))) for _ in range(_TYPED))
 
 
 def _passages() -> Iterator[str]:

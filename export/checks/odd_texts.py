@@ -15,7 +15,7 @@ _LONG = 100_000
 _CHANGES = 10_000
 
 #: Characters at which tokenizers disagree: case without a counterpart, combining marks, signs beyond ASCII, scripts
-#: without spaces, and white space of Unicode and of ASCII.
+#: without spaces, white space of Unicode and of ASCII, and marks that can be words.
 _ODD = (
     "\u0130stanbul \u0131 STRASSE stra\u00dfe \u039f\u0394\u039f\u03a3 \u03bf\u03b4\u03bf\u03c2",
     "e\u0301t\u00e9 na\u00efve \ufb01lm \u212b",
@@ -24,6 +24,7 @@ _ODD = (
     "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f",
     "\u00a0\u2003\u2028\u2029\u3000\u200b\ufeff\x85",
     "\t\n\v\f\r\x1c\x1d\x1e\x1f",
+    "10/10! 4.5/5: 5\u2605 8:) <3x :Dog \u2b50\ufe0f\u2b50\ufe0f\u2b50 \U0001f44d\U0001f3fd!!! don\u2019t'd\u2019ve",
 )
 
 

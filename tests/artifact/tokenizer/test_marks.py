@@ -16,10 +16,6 @@ import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sentiment_conv1d.artifact.graphs import onnx_subset_pb2 as onnx
-from sentiment_conv1d.artifact.graphs.text.characters import TextGraphError
-from sentiment_conv1d.artifact.graphs.text.pieces import write_pieces
-from sentiment_conv1d.artifact.graphs.text.writer import Writer
 from sentiment_conv1d.artifact.tokenizer import (
     LibraryTokenizer,
     MarksTokenizer,
@@ -254,9 +250,3 @@ def test_separators_of_unicode() -> None:
         category = unicodedata.category(each)
         if category != "Cn" and (unicodedata.unidata_version <= "15.1.0" or table.match(each)):
             assert (table.match(each) is not None) == (category[0] in "PZ" or category == "Cc" or each == "\u200b")
-
-
-def test_no_text_graph() -> None:
-    """A graph of ONNX Runtime cannot read the rule."""
-    with pytest.raises(TextGraphError, match="words:marks"):
-        write_pieces(Writer(onnx.Graph()), "text", MarksTokenizer((), 9))

@@ -3,12 +3,12 @@
 `Tokenizer` finds words by a regular expression of RE2, after `StringNormalizer` lower-cased ASCII. A text with capitals
 beyond ASCII, or with other characters that become different ones, takes another branch, in which it is spelled anew
 before. If the rule replaces strings, every text is. If it removes characters, `removal` reads the words that contain
-some.
+some. `marks` states the words of the rule of which marks are words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from sentiment_conv1d.artifact.graphs.text.characters import (
     is_writable,
     listed_changes,
 )
+from sentiment_conv1d.artifact.graphs.text.marks import CURLY, expression, keys, without_keys, write_bare_stars
 from sentiment_conv1d.artifact.graphs.text.n_grams import write_n_grams
 from sentiment_conv1d.artifact.graphs.text.removal import long_word, whole_word, write_ids_without
 from sentiment_conv1d.artifact.graphs.text.respelling import write_respelled
@@ -33,8 +34,6 @@ def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> s
 
     Raises `TextGraphError`.
     """
-    if isinstance(tokenizer, MarksTokenizer):
-        raise TextGraphError("text.onnx cannot find the emojis and ratings of words:marks")
     if tokenizer.isolates_marks:
         raise TextGraphError("text.onnx cannot split a text between words and punctuation, as Whitespace does")
     if tokenizer.n_grams != (1,):
@@ -46,6 +45,9 @@ def write_pieces(writer: Writer, text: str, tokenizer: VocabularyTokenizer) -> s
     characters = Characters.of(tokenizer)
     if tokenizer.cuts_characters:
         return write_n_grams(writer, text, characters, known, unknown_id)
+    if isinstance(tokenizer, MarksTokenizer):
+        words = _write_marks(writer, text, characters)
+        return writer.look_up(words, keys(known) | {FILLING: NO_ID}, unknown_id, "ids")
     words = _write_words(writer, text, characters, tokenizer.replaced)
     if characters.removed and not tokenizer.replaced:
         return write_ids_without(writer, words, characters.removed, known, unknown_id)
@@ -68,13 +70,31 @@ def _write_normal(writer: Writer, text: str, characters: Characters, replaced: S
     if replaced:
         spaces = [spelled for each in _reachable(replaced) for spelled in characters.spellings(each)]
         return _write_spelled(writer, text, characters, dict.fromkeys(spaces, " "))
-    special = _special(characters)
-    if not special:
-        return _write_lower_case(writer, text, characters)
+    special = [character_class(characters.risky)] if characters.risky else []
+    if characters.removed:
+        special.append(long_word(characters))
+    return _write_either(writer, text, characters, special) if special else _write_lower_case(writer, text, characters)
+
+
+def _write_marks(writer: Writer, text: str, characters: Characters) -> str:
+    """Return the name of the words string [batch, words] of the rule that reads marks, as `keys` has them."""
+    special = [character_class(characters.risky - {CURLY}), without_keys()]
+    text = _write_either(writer, text, characters, special, write_bare_stars)
+    return writer.split(text, expression(), "whole_words")
+
+
+def _write_either(
+    writer: Writer,
+    text: str,
+    characters: Characters,
+    special: Sequence[str],
+    finish: Callable[[Writer, str], str] = lambda _, text: text,
+) -> str:
+    """Return the name of the texts string [batch] spelled anew if an expression matches in one, or in lower case."""
     spelled, plain = (Writer(onnx.Graph(name=name), f"{PREFIX}{name}/") for name in ("spelled", "plain"))
-    spelled.output(_write_spelled(spelled, text, characters, {}), STRING, "batch")
+    spelled.output(finish(spelled, _write_spelled(spelled, text, characters, {})), STRING, "batch")
     plain.output(_write_lower_case(plain, text, characters), STRING, "batch")
-    found = writer.split(text, special, "special_characters")
+    found = writer.split(text, "|".join(special), "special_characters")
     is_special = writer.node("Greater", [writer.node("Size", [found], "special_count"), np.int64(0)], "is_special")
     return writer.choose(is_special, spelled, plain, "normal")
 
@@ -91,12 +111,6 @@ def _write_spelled(writer: Writer, text: str, characters: Characters, others: Ma
     beyond = {each: become for each, become in characters.respelled.items() if not each.isascii()}
     text = write_respelled(writer, text, {**beyond, **others}, characters.removed)
     return _write_lower_case(writer, text, characters)
-
-
-def _special(characters: Characters) -> str:
-    """Return an expression that matches in texts that have to be spelled anew, or an empty string."""
-    risky = [character_class(characters.risky)] if characters.risky else []
-    return "|".join([*risky, long_word(characters)] if characters.removed else risky)
 
 
 def _write_lower_case(writer: Writer, text: str, characters: Characters) -> str:

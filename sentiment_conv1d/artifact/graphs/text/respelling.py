@@ -31,7 +31,7 @@ def write_respelled(writer: Writer, text: str, others: Mapping[str, str], remove
         becomes = writer.look_up(parts, dict.fromkeys(others, 1), 0, "becomes_number")
         becomes = writer.node("Cast", [becomes], "becomes_another", to=BOOL)
         parts = writer.node("Where", [becomes, become, parts], "spelled_parts")
-    return _write_joined(writer, parts)
+    return write_joined(writer, parts)
 
 
 def _expression(others: Iterable[str], removed: frozenset[str]) -> str:
@@ -46,7 +46,7 @@ def _expression(others: Iterable[str], removed: frozenset[str]) -> str:
     return "|".join(alternatives)
 
 
-def _write_joined(writer: Writer, parts: str) -> str:
+def write_joined(writer: Writer, parts: str) -> str:
     """Return the name of the strings [batch] that the parts string [batch, parts] of each text form."""
     strings = _write_with_column(writer, parts)
     again = _write_several(writer, strings)

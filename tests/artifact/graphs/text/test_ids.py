@@ -23,17 +23,43 @@ from sentiment_conv1d.artifact.graphs.text.pieces import write_pieces
 from sentiment_conv1d.artifact.graphs.text.writer import INT32, STRING, Writer, declared
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import (
+    MarksTokenizer,
     Rule,
     UnicodeTokenizer,
     VocabularyTokenizer,
     WordLevelTokenizer,
     WordTokenizer,
 )
+from tests.artifact.tokenizer.test_marks import WORDS as MARKS
+from tests.artifact.tokenizer.test_marks import expected as words_of
+from tests.artifact.tokenizer.test_marks import texts as marked
 from tests.artifact.tokenizer.test_unicode_text import N_GRAMS, WORDS
 from tests.artifact.tokenizer.test_word_level import CHARACTERS, IDS, RULE, of_characters, rules
 
 #: Known words with letters that several characters become: the Kelvin sign, the dotted I, a sigma.
 LETTERS = ("a", "kick", "caf\u00e9", "don't", "\u03c3\u03c3", "i\u0307x", "\x96", "z\0z", "фильм")
+
+#: Known words that stand beside emoticons and ratings, or begin as these end.
+BESIDE_MARKS = (
+    "d",
+    "p",
+    "dog",
+    "dé",
+    "d'a",
+    "d₂",
+    "pé",
+    "3",
+    "3é",
+    "3'5",
+    "a5",
+    "a'5",
+    "5/5",
+    "5⭐",
+    "★",
+    "⭐",
+    "a'b'c",
+    ":-d",
+)
 
 
 def tokenizers(max_tokens: int) -> dict[str, VocabularyTokenizer]:
@@ -45,13 +71,14 @@ def tokenizers(max_tokens: int) -> dict[str, VocabularyTokenizer]:
         "many capitals": UnicodeTokenizer(["фильм", "хороший", "\u03c3\u03c3"], max_tokens, cuts=False),
         "n-grams": UnicodeTokenizer([*N_GRAMS, "ki", "k", "фи"], max_tokens, cuts=True),
         "unknown n-grams": UnicodeTokenizer(["abcd"], max_tokens, cuts=True),
+        "marks": MarksTokenizer([*MARKS, *BESIDE_MARKS], max_tokens),
     }
 
 
 TOKENIZERS = tokenizers(5)
 
 #: The punctuation and symbols of Unicode.
-MARKS = "".join(each for each in map(chr, range(0x20000)) if unicodedata.category(each)[0] in "PS")
+SYMBOLS = "".join(each for each in map(chr, range(0x20000)) if unicodedata.category(each)[0] in "PS")
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"])),
@@ -64,6 +91,7 @@ texts = st.one_of(
             )
         )
     ).map(" ".join),
+    marked,
 )
 batches = st.lists(texts, min_size=1, max_size=4)
 
@@ -164,13 +192,35 @@ def test_every_character(name: str) -> None:
     check(tokenizer, session, ["".join(f"a{chr(code)}a " for code in codes)])
 
 
-@pytest.mark.parametrize("repeated", ["x", "a ", "!", "a!", "A-", "\u212a", "б", "<br />"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8:) 5;) a5:) a'5:-( 8/10:) <3:) <3;) :) a:) 8 :) 8\ufe0f:) :Dé5:) :D'a5:) :D'5:) <3'5:)",
+        ":D :d_ :-D_ :Pé :P_ :Dog :-Dog :Dé :-Dé :D'a :-D’A :D₂ <3 <3_ <3é <3'5 <3x :D5 :-P :D' :D'",
+        "8/10_ 5/5_ 8/10th 8/10é 8/10's 8/10’S 1.234/5 12345/5 5/5555 a5/5 5⭐️5★ 4,5/5:",
+        "://a :/ :// :/// 5:// http://a ://:/",
+        "don’t don't a’b’c A'B'C A'b’C a’B'c ‘don’t’ a''b a’’b don\u02bct \uff07a",
+        "⭐ ⭐️ ⭐⭐ ⭐️⭐️ ⭐️⭐ ⭐⭐️ ⭐️️ ⭐︎⭐︎ ⭐️︎ ★★️☆ ★️★️☆️ 5⭐️⭐️⭐",
+        "⭐⭐️",
+        "⭐️⭐",
+        "️⭐️️a️",
+    ],
+)
+def test_marks_and_their_neighbours(text: str) -> None:
+    """A neighbour decides what is a word, whether the words are known or not, and no word comes from a neighbour."""
+    for words in (words_of(text), ()):
+        tokenizer = MarksTokenizer(list(dict.fromkeys(words)), 100)
+        check(tokenizer, reader(tokenizer), [text])
+
+
+@pytest.mark.parametrize("repeated", ["x", "a ", "!", "a!", "A-", "\u212a", "б", "<br />", "⭐", "⭐️⭐", "5:", "a’a'"])
 def test_long_texts(repeated: str) -> None:
     """A text of 100,000 characters is read, even if it is one word of as many parts."""
     text = (repeated * 100_000)[:100_000]
     for tokenizer in (
         TOKENIZERS["many capitals"],
         TOKENIZERS["n-grams"],
+        TOKENIZERS["marks"],
         WordLevelTokenizer(IDS, replace(RULE, replaced=("<br />",))),
     ):
         check(tokenizer, reader(tokenizer), [text, "", "a"])
@@ -186,7 +236,7 @@ def test_removed_characters_inside_words(size: int) -> None:
     check(tokenizer, reader(tokenizer), [*texts, "!don't! !.' dont", "\u2026 \u2026d--o\u2019n.t\u2026 dont"])
 
 
-@pytest.mark.parametrize("rule", [replace(RULE, removed=MARKS), replace(RULE, separators=MARKS, removed="\u2019")])
+@pytest.mark.parametrize("rule", [replace(RULE, removed=SYMBOLS), replace(RULE, separators=SYMBOLS, removed="\u2019")])
 def test_much_punctuation(rule: Rule, capfd: pytest.CaptureFixture[str]) -> None:
     """RE2 does not run out of memory, which it would write to standard error, if a rule names all punctuation."""
     tokenizer = WordLevelTokenizer(IDS, replace(rule, max_tokens=50))
