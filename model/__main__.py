@@ -34,7 +34,7 @@ from sentiment_conv1d.model.configuration import (
     Configuration,
     without_averages,
 )
-from sentiment_conv1d.model.data import Plan
+from sentiment_conv1d.model.data import Plan, Use
 from sentiment_conv1d.model.data.flags import locate, print_left_out, reading_of
 from sentiment_conv1d.model.duration import expected
 from sentiment_conv1d.model.run import Run, read_run, stages_folder
@@ -79,7 +79,8 @@ def _train(options: argparse.Namespace) -> int:
         _check_several(options, configuration, start)
     ensure_free(options.out, options.overwrite)
     ensure_writable(options.out, configuration)
-    configuration, work = _plan(options, configuration, start)
+    configuration, use = _plan(options, configuration, start)
+    work = use.plan
     if options.dry_run:
         return 0
 
@@ -102,7 +103,7 @@ def _train(options: argparse.Namespace) -> int:
         options.overwrite,
         progress=True,
     )
-    print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
+    print(f"training on {use.learned_source}, labels: {', '.join(work.label_names)}")
     results = trainer.train(
         task, segment_column=options.by, shipped=shipped, list_bad_rows=options.on_bad_rows == "report"
     )
@@ -118,10 +119,11 @@ def _train(options: argparse.Namespace) -> int:
 def _check_data(options: argparse.Namespace) -> int:
     if options.out is not None and not options.label_errors:
         raise SentimentError("--out needs --label-errors")
-    configuration, work = _plan(options, _configuration(options))
+    configuration, use = _plan(options, _configuration(options))
     if options.label_errors:
         from sentiment_conv1d.model.evaluation.label_errors import cross_validate, one_by_one, write
 
+        work = use.plan
         examples = data.joined([work.train, work.validation, work.test])
         characters = configuration.tokenizer.startswith("characters")
         found = [
@@ -137,8 +139,8 @@ def _check_data(options: argparse.Namespace) -> int:
 
 def _plan(
     options: argparse.Namespace, configuration: Configuration, start: Run | Pretrained | None = None
-) -> tuple[Configuration, Plan]:
-    """Read the data, and print its profile and the rows that were left out.
+) -> tuple[Configuration, Use]:
+    """Read the data, and print what a training does with it, its profile and the rows that were left out.
 
     Returns the configuration too. If neither a flag nor a run to start from says how many tokens an ensemble reads, the
     training texts do.
@@ -161,15 +163,18 @@ def _plan(
         length = data.fitting_length(work.train.texts, tokenizer, FEWEST_TOKENS, MOST_TOKENS)
         configuration = configuration.changed(max_tokens=length)
     words = () if start is None else start.tokenizer.words
-    profile = data.profile(work, learn(configuration, work.train.texts, words))
+    use = data.use_of(configuration, work, continues_run=isinstance(start, Run))
+    profile = data.profile(use, learn(configuration, use.given.texts, words))
     print(f"{work.source}:", *profile.lines(), sep="\n")
+    if use.in_turn:
+        print(f"  to decide on: {use.decided_source}")
     if options.command == "train":
-        tokens, texts = mean(profile.lengths), len(work.train.texts)
+        tokens, texts = mean(profile.lengths), len(use.given)
         print(f"  {expected(configuration, texts, tokens, stops_early=work.validation is not None)}")
     for warning in profile.warnings():
         print(f"warning: {warning}")
     print_left_out(work.faults, every=options.command == "check-data" and options.on_bad_rows == "report")
-    return configuration, work
+    return configuration, use
 
 
 def _start(path: Path) -> Run | Pretrained:

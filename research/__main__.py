@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
     from sentiment_conv1d.model.training.task import Task
 
     task = Task(configuration, work, options.out, overwrite=options.overwrite, progress=True)
-    print(f"training on {work.source}, labels: {', '.join(work.label_names)}")
+    print(f"training on {data.use_of(configuration, work).learned_source}, labels: {', '.join(work.label_names)}")
     results = trainer.train(task, distill_mixture if isinstance(work, MixturePlan) else distill)
     print(*results.lines(work.test_source), f"wrote {options.out}", sep="\n")
     return 0
@@ -134,7 +134,7 @@ def _reviews_and_unlabelled(options: argparse.Namespace, configuration: Distilla
         validation_fraction=options.validation_fraction,
         seed=configuration.seed,
     )
-    profile = data.profile(work, learn(configuration, work.train.texts))
+    profile = data.profile(data.use_of(configuration, work), learn(configuration, work.train.texts))
     print(f"{work.source}:", *profile.lines(), sep="\n")
     print_left_out(work.faults)
     return work

@@ -85,7 +85,7 @@ class _Logits:
 def distill(task: Task) -> Trained:
     """Train with the recipe `distillation`."""
     stages = task.stages()
-    return student.outcome(task, stages, Distillation(task, stages).run(), task.work.train)
+    return student.outcome(task, stages, Distillation(task, stages).run())
 
 
 class Distillation:

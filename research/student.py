@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
-from sentiment_conv1d.model.data import Examples
+from sentiment_conv1d.model.data import Examples, use_of
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
@@ -129,24 +129,33 @@ def train(task: Task, stages: Stages, tokenizer: VocabularyTokenizer, lessons: L
     return student
 
 
-def outcome(task: Task, stages: Stages, student: Student, learned: Examples, weights: Floats | None = None) -> Trained:
+def outcome(
+    task: Task,
+    stages: Stages,
+    student: Student,
+    *,
+    baseline_texts: Examples | None = None,
+    weights: Floats | None = None,
+) -> Trained:
     """Return what a training leaves behind.
 
-    `learned` are the labelled texts that the student has learned, and `weights` say how much each held-out text counts
-    for the limits of confidence.
+    `baseline_texts` are those that the baseline learns, by default all texts of the training, and `weights` say how
+    much each held-out text counts for the limits of confidence.
     """
     configuration, work = task.configuration, task.work
     assert work.validation is not None
-    decision = choose_rule(configuration, work, student.predict(work.validation.texts), weights)
+    use = use_of(configuration, work)
+    decision = choose_rule(configuration, use, student.predict(work.validation.texts), weights)
     return Trained(
         configuration=configuration,
         model=of_tables(configuration, student.network.tables, *student.network.dense),
         tokenizer=student.tokenizer,
-        learned=learned,
+        use=use,
         decision=decision,
         evaluation=evaluated(work, student.predict, decision),
         history=student.history.document,
         stages=stages,
+        baseline_texts=baseline_texts,
     )
 
 

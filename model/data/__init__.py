@@ -10,6 +10,7 @@ from sentiment_conv1d.model.data.plan import Plan, plan
 from sentiment_conv1d.model.data.profile import Profile, fitting_length, profile
 from sentiment_conv1d.model.data.rows import Columns
 from sentiment_conv1d.model.data.training_texts import TrainingTexts, measurable
+from sentiment_conv1d.model.data.use import Use, use_of
 from sentiment_conv1d.tables import DataError, Fault, Format
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Profile",
     "Reading",
     "TrainingTexts",
+    "Use",
     "fitting_length",
     "joined",
     "load",
@@ -35,5 +37,6 @@ __all__ = [
     "profile",
     "split",
     "summary",
+    "use_of",
     "write_faults",
 ]

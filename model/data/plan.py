@@ -19,7 +19,8 @@ class Plan:
     train: Examples
     validation: Examples | None  # decides when training ends, and everything of the decision rule
     test: Examples | None
-    source: str
+    source: str  # of all labelled texts that were read to train on
+    labelled: int  # their number
     validation_source: str | None
     test_source: str | None
     unlabelled: tuple[str, ...] = ()
@@ -57,16 +58,13 @@ def plan(
     if validation_fraction > 0:
         train, validation = split(train, validation_fraction, seed + 1)
         validation_source = f"{len(validation):,} held out of {dataset.source}"
-    train = joined([known, train])
-    source = dataset.source if len(train) == len(dataset.train) else f"{len(train):,} of {dataset.source}"
-    if dataset.unlabelled:
-        source += f" and {len(dataset.unlabelled):,} without a label"
     return Plan(
         dataset.label_names,
-        train,
+        joined([known, train]),
         validation,
         test,
-        source,
+        dataset.source,
+        len(dataset.train),
         validation_source,
         test_source,
         dataset.unlabelled,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
 from sentiment_conv1d.commands.output import counted
-from sentiment_conv1d.model.data.plan import Plan
 from sentiment_conv1d.model.data.rows import SEPARATOR
+from sentiment_conv1d.model.data.use import LabelCount, Use
 
 #: Scripts that are written without spaces between words, as ranges of their letters.
 _UNSEPARATED = {
@@ -42,24 +42,15 @@ _WHOLE = 0.95
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
 
-class LabelCount(NamedTuple):
-    """The number of examples with a label in each split; 0 in a split that the plan does not have."""
-
-    label: str
-    train: int
-    validation: int
-    test: int
-
-
 @dataclass(frozen=True)
 class Profile:
-    """Counts of a plan's texts and tokens. Shares are between 0 and 1."""
+    """Counts of the texts and tokens of a training. Shares are between 0 and 1."""
 
     labels: tuple[LabelCount, ...]
     lengths: tuple[int, ...]  # tokens of a training text at each of `QUANTILES`
     max_tokens: int
     truncated: float  # share of the training texts with more tokens than that
-    unknown: float  # share of the tokens that are not in the vocabulary, in the test split if there is one
+    unknown: float  # share of the tokens that are not in the vocabulary, of the test texts if there are any
     repeated: int  # training texts that repeat an earlier one
     contradictory: int  # distinct training texts with several labels
     leaked: int  # test texts that are also training texts
@@ -68,16 +59,19 @@ class Profile:
 
     @property
     def majority(self) -> tuple[str, float]:
-        """The most frequent training label, and its share of the test split or, without one, of the training split."""
-        label = max(self.labels, key=lambda each: each.train)
-        tested = sum(each.test for each in self.labels)
-        return label.label, label.test / tested if tested else label.train / sum(each.train for each in self.labels)
+        """The most frequent training label, and its share of the test texts or, without any, of the training texts."""
+        label = max(self.labels, key=lambda each: each.learned)
+        tested = sum(each.measured for each in self.labels)
+        if tested:
+            return label.label, label.measured / tested
+        return label.label, label.learned / sum(each.learned for each in self.labels)
 
     def lines(self) -> Iterator[str]:
         """Yield the profile as lines for a terminal."""
         width = max(len(each.label) for each in self.labels)
-        for label, train, validation, test in self.labels:
-            yield f"  {label:{width}}  {train:>8,} to train on  {validation:>8,} to decide on  {test:>8,} to measure on"
+        for label, learned, decided, measured in self.labels:
+            counts = f"{learned:>8,} to train on  {decided:>8,} to decide on  {measured:>8,} to measure on"
+            yield f"  {label:{width}}  {counts}"
         if self.unlabelled is None:
             yield f"  always answering {self.majority[0]!r} is right in {self.majority[1]:.1%}"
         else:
@@ -96,7 +90,7 @@ class Profile:
                 f"the texts are written in {' and '.join(self.unseparated)}, without spaces between words, so this "
                 "tokenizer finds no words in them: pass --tokenizer characters:1-3"
             )
-        rare = [f"{each.label!r} ({each.train})" for each in self.labels if each.train < _FEW_TEXTS]
+        rare = [f"{each.label!r} ({each.learned})" for each in self.labels if each.learned < _FEW_TEXTS]
         if rare:
             yield (
                 f"labels with fewer than {_FEW_TEXTS} texts to train on: {', '.join(rare)}; the model hardly learns "
@@ -142,30 +136,28 @@ def fitting_length(texts: Sequence[str], tokenizer: VocabularyTokenizer, least: 
     return int(np.clip(np.quantile(tokens, _WHOLE, method="higher"), least, most))
 
 
-def profile(work: Plan, tokenizer: VocabularyTokenizer) -> Profile:
-    """Count the texts and tokens of a plan. The tokenizer must have been learned from its training texts."""
-    encodings = tokenizer.encode_batch(work.train.texts)
+def profile(use: Use, tokenizer: VocabularyTokenizer) -> Profile:
+    """Count the texts that a training is given, and their tokens. The tokenizer must have been learned from them."""
+    texts, labels, test = use.given.texts, use.given.labels, use.plan.test
+    encodings = tokenizer.encode_batch(texts)
     tokens = np.array([encoding.tokens for encoding in encodings])
-    measured = encodings if work.test is None else tokenizer.encode_batch(work.test.texts)
-    known = set(work.train.texts)
-    number, labels = len(work.label_names), work.train.labels
-    splits = (work.train, work.validation, work.test)
-    counts = ([0] * number if each is None else each.counts(number) for each in splits)
+    measured = encodings if test is None else tokenizer.encode_batch(test.texts)
+    known = set(texts)
     several = labels.ndim == 2
     labels_of: dict[str, set[Any]] = defaultdict(set)
-    for text, label in zip(work.train.texts, labels.tolist(), strict=True):
+    for text, label in zip(texts, labels.tolist(), strict=True):
         labels_of[text].add(tuple(label) if several else label)
     return Profile(
-        labels=tuple(map(LabelCount, work.label_names, *counts)),
+        labels=replace(use, keeps_start=False).counts(),
         lengths=tuple(int(length) for length in np.quantile(tokens, QUANTILES, method="higher")),
         max_tokens=tokenizer.max_tokens,
         truncated=float(np.mean(tokens > tokenizer.max_tokens)),
         unknown=sum(each.unknown_tokens or 0 for each in measured) / max(sum(each.tokens for each in measured), 1),
-        repeated=len(work.train) - len(known),
+        repeated=len(texts) - len(known),
         contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
-        leaked=0 if work.test is None else sum(text in known for text in work.test.texts),
+        leaked=0 if test is None else sum(text in known for text in test.texts),
         unlabelled=int(np.sum(~labels.any(axis=1))) if several else None,
-        unseparated=() if tokenizer.cuts_characters else _unseparated_scripts(work.train.texts),
+        unseparated=() if tokenizer.cuts_characters else _unseparated_scripts(texts),
     )
 
 

@@ -6,8 +6,8 @@ answer, so it also has a part in the choice of the epoch.
 Held-out texts decide the number of epochs, the temperature, the threshold and the limits of confidence. After that, the
 ensemble is trained again on all texts, those held out too, because a few hundred texts matter if there are few.
 
-If there are fewer than `FEW` texts, a tenth of them is too small to decide anything. Each third of them is then held
-out from an ensemble of its own. These ensembles learn every epoch together, and their answers to all texts decide.
+If there are few texts (`model.data.use`), a tenth of them is too small to decide anything. Each third of them is then
+held out from an ensemble of its own. These ensembles learn every epoch together, and their answers to all texts decide.
 
 A training that continues an artifact keeps its answers, unless the gain is more than chance.
 
@@ -35,9 +35,8 @@ from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfigurat
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
 from sentiment_conv1d.commands import interruption
-from sentiment_conv1d.model.data import Examples, joined, parts
+from sentiment_conv1d.model.data import Examples, Use, parts
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
-from sentiment_conv1d.model.run import Run
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
 from sentiment_conv1d.model.training.history import History
@@ -47,8 +46,8 @@ from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 from sentiment_conv1d.model.training.task import Task
 
-#: Fewer texts than this are held out in turn, in so many parts.
-FEW, _PARTS = 2_000, 3
+#: The number of parts of few texts, which are held out in turn.
+_PARTS = 3
 
 #: What Adagrad's sums of squared gradients start with.
 _INITIAL_SQUARES = 0.02
@@ -61,15 +60,14 @@ _TEXTS_PER_POINT = 500
 class Averaged:
     """A trained ensemble.
 
-    `judged` are the texts that decided, and `held_out` are the outputs for them, [texts, outputs], of ensembles that
-    had not learned them. `loss` is their log loss. They are None and infinite if no text was held out.
+    `held_out` are the outputs for the texts that decided, [texts, outputs], of ensembles that had not learned them, and
+    `loss` is their log loss. They are None and infinite if no text was held out.
     """
 
     ensemble: Ensemble
     tokenizer: VocabularyTokenizer
     history: History
     best_epoch: int
-    judged: Examples | None
     held_out: Floats | None
     loss: float
 
@@ -78,23 +76,21 @@ class Averaged:
         return probabilities(self.ensemble.predict(_encode(self.tokenizer, self.ensemble.network.width, texts)))
 
 
-def average(task: Task, stages: Stages, name: str = "") -> Averaged:
+def average(task: Task, stages: Stages, use: Use, name: str = "") -> Averaged:
     """Train an ensemble, which starts with the weights of a run or of an artifact if the task names one.
 
     Without held-out texts, it trains for all epochs. `name` is part of the names of its stages. Raises `TrainingError`.
     """
-    train, validation, epochs = task.work.train, task.work.validation, task.configuration.epochs
+    every, judged, epochs = use.given, use.decided, task.configuration.epochs
     start = None if task.start is None else InitialTables.of(task.start)
-    every = joined([train, validation])
-    if validation is None:
+    if judged is None:
         final = _Training(task, [_Learner(task, start, every)], None, stages, f"{name}all")
         final.run(epochs)
-        return Averaged(*final.result(), final.history, 0, None, None, math.inf)
-    if len(every) >= FEW or isinstance(task.start, Run):
-        judged, learners = validation, [_Learner(task, start, train, validation)]
-        places = [np.arange(len(validation))]
+        return Averaged(*final.result(), final.history, 0, None, math.inf)
+    if not use.in_turn:
+        learners, places = [_Learner(task, start, task.work.train, judged)], [np.arange(len(judged))]
     else:
-        judged, part = every, parts(every, _PARTS, task.configuration.seed)
+        part = parts(every, _PARTS, task.configuration.seed)
         places = [np.flatnonzero(part == number) for number in np.unique(part)]
         learners = [
             _Learner(task, start, every.take(np.setdiff1d(np.arange(len(every)), place)), every.take(place))
@@ -104,7 +100,7 @@ def average(task: Task, stages: Stages, name: str = "") -> Averaged:
     chosen.run(epochs)
     final = _Training(task, [_Learner(task, start, every)], None, stages, f"{name}all")
     final.run(chosen.best_epoch if task.configuration.patience else epochs)
-    return Averaged(*final.result(), chosen.history, chosen.best_epoch, judged, chosen.held_out, chosen.loss)
+    return Averaged(*final.result(), chosen.history, chosen.best_epoch, chosen.held_out, chosen.loss)
 
 
 @dataclass(frozen=True)

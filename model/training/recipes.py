@@ -16,7 +16,7 @@ from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
 from sentiment_conv1d.model.configuration import with_banks
-from sentiment_conv1d.model.data import Examples, Plan, joined
+from sentiment_conv1d.model.data import Examples, Plan, Use, use_of
 from sentiment_conv1d.model.evaluation import multilabel
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.evaluation import Floats
@@ -40,7 +40,7 @@ class Trained:
     configuration: BaseConfiguration  # with the embedding width of the pretrained vectors
     model: keras.Model
     tokenizer: VocabularyTokenizer
-    learned: Examples  # the labelled texts that the network has learned
+    use: Use  # of the texts of the task
     decision: DecisionRule
     evaluation: Measured | None  # None without test texts
     history: dict[str, Any]
@@ -49,6 +49,7 @@ class Trained:
     vectors: str = ""  # a description of the pretrained vectors
     start: Run | Pretrained | None = None  # whose weights it started with
     held_out_loss: float = math.inf  # the log loss of the texts that decided
+    baseline_texts: Examples | None = None  # that the baseline learns; None for all that the network was given
     rejected: Trained | None = None  # the other one of two trainings, whose held-out loss is higher
 
     @property
@@ -86,13 +87,14 @@ def _fitted(task: Task) -> Trained:
     stages = task.stages()
     model, reached = _fit(task, tokenizer, vectors, stages)
     held_out = None if work.validation is None else predict(model, tokenizer, work.validation.texts)
-    decision = choose_rule(task.configuration, work, held_out)
+    use = use_of(task.configuration, work)
+    decision = choose_rule(task.configuration, use, held_out)
     network.divide_logits(model, decision.temperature)
     return Trained(
         configuration=task.configuration,
         model=model,
         tokenizer=tokenizer,
-        learned=work.train,
+        use=use,
         decision=decision,
         evaluation=evaluated(work, lambda texts: predict(model, tokenizer, texts, task.progress), decision),
         history=reached.history,
@@ -106,16 +108,19 @@ def _fitted(task: Task) -> Trained:
 def _averaged(task: Task, stages: Stages, name: str = "") -> Trained:
     """Train with the recipe `ensemble`. `name` is part of the names of its stages."""
     work = task.work
-    averaged = average(task, stages, name)
+    use = use_of(task.configuration, work, continues_run=isinstance(task.start, Run))
+    averaged = average(task, stages, use, name)
+    if isinstance(task.start, Pretrained) and use.decided is not None and task.configuration.patience:
+        use = replace(use, keeps_start=averaged.best_epoch == 0)
     configuration = with_banks(task.configuration, averaged.ensemble.banks(task.configuration))
-    decision = choose_rule(configuration, _judged(work, averaged.judged), averaged.held_out)
+    decision = choose_rule(configuration, use, averaged.held_out)
     model = network.of_tables(configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
     network.divide_logits(model, decision.temperature)
     return Trained(
         configuration=configuration,
         model=model,
         tokenizer=averaged.tokenizer,
-        learned=joined([work.train, work.validation]),
+        use=use,
         decision=decision,
         evaluation=evaluated(
             work, lambda texts: at_temperature(averaged.predict(texts), decision.temperature), decision
@@ -126,13 +131,6 @@ def _averaged(task: Task, stages: Stages, name: str = "") -> Trained:
         start=task.start,
         held_out_loss=averaged.loss,
     )
-
-
-def _judged(work: Plan, judged: Examples | None) -> Plan:
-    """Return a plan whose validation texts are those that decided."""
-    if judged is None or judged is work.validation:
-        return work
-    return replace(work, validation=judged, validation_source=f"{len(judged):,} training texts, each held out in turn")
 
 
 def evaluated(work: Plan, predict: Callable[[list[str]], Floats], decision: DecisionRule) -> Measured | None:

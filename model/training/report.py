@@ -18,7 +18,7 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.commands.page import Cell, page, table
-from sentiment_conv1d.model.data import Profile, profile
+from sentiment_conv1d.model.data import Profile, Use, profile
 from sentiment_conv1d.model.evaluation.baseline import Baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
 from sentiment_conv1d.model.evaluation.confidence import confidence_rows
@@ -111,7 +111,7 @@ def report_html(
         verdict=results.verdict,
         compared=list(results.compared_lines()),
         segments=results.segments,
-        profile=profile(task.work, trained.tokenizer),
+        profile=profile(trained.use, trained.tokenizer),
         parameters=trained.model.count_params(),
         explain=explain,
         figures=[_figure(name, png) for name, png in plots.items()],
@@ -321,8 +321,8 @@ def _shortened(text: str) -> str:
     return f"\N{HORIZONTAL ELLIPSIS}{words[-_ERROR_CHARACTERS:]}"
 
 
-def _label_counts(profile: Profile) -> list[list[str]]:
-    return [[label, *(f"{count:,}" for count in counts)] for label, *counts in profile.labels]
+def _label_counts(use: Use) -> list[list[str]]:
+    return [[label, *(f"{count:,}" for count in counts)] for label, *counts in use.counts()]
 
 
 def _lengths(profile: Profile) -> list[str]:

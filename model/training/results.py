@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,7 +16,6 @@ from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.evaluation.multilabel import Measured, MultilabelEvaluation
 from sentiment_conv1d.model.evaluation.segments import Segments, by_segment
 from sentiment_conv1d.model.evaluation.terminal import several_label_lines, value_lines
-from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.recipes import Trained
 
 
@@ -79,7 +77,10 @@ class Results(NamedTuple):
         if self.kept:
             yield f"kept: {self.kept}, whose log loss on held-out texts is lower"
         if self.unchanged:
-            yield f"it answers as {self.unchanged} does: no epoch lowered its held-out log loss by more than chance"
+            yield (
+                f"it answers as {self.unchanged} does, and has learned none of the texts: no epoch lowered its "
+                "held-out log loss by more than chance"
+            )
 
     def metrics(self, test_source: str | None) -> Metrics | None:
         """Return the measures for `metrics.json`; None without test texts. `test_source` describes the test texts."""
@@ -105,7 +106,8 @@ def measure(
     baseline = segments = None
     if work.test is not None and isinstance(trained.evaluation, Evaluation):
         characters = trained.tokenizer.cuts_characters
-        baseline = measure_baseline(work.label_names, trained.learned, work.test, characters=characters)
+        learned = trained.use.given if trained.baseline_texts is None else trained.baseline_texts
+        baseline = measure_baseline(work.label_names, learned, work.test, characters=characters)
         if segment_column is not None:
             segments = by_segment(trained.evaluation, segment_column, [row.segment for row in work.test.rows])
     compared: dict[str, Measured] = {f"{name}, as shipped": each for name, each in shipped.items()}
@@ -114,9 +116,7 @@ def measure(
         trainings.sort(key=lambda each: each.start is not None)
         compared |= {each.title: each.evaluation for each in trainings if each.evaluation is not None}
     kept = "" if trained.rejected is None else trained.title
-    unchanged = ""
-    if isinstance(trained.start, Pretrained) and math.isfinite(trained.held_out_loss) and not trained.best_epoch:
-        unchanged = trained.start.title if trained.configuration.patience else ""
+    unchanged = trained.start.title if trained.start is not None and trained.use.keeps_start else ""
     return Results(
         trained.evaluation, baseline, trained.decision, segments, _advice(trained), compared, kept, unchanged
     )

@@ -22,7 +22,7 @@ from sentiment_conv1d.artifact.explaining.attribution import explain_words
 from sentiment_conv1d.artifact.explaining.network import from_keras
 from sentiment_conv1d.artifact.manifest import TrainingData
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
-from sentiment_conv1d.model.data import Plan, TrainingTexts, write_faults
+from sentiment_conv1d.model.data import Plan, TrainingTexts, Use, write_faults
 from sentiment_conv1d.model.evaluation import plots
 from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 from sentiment_conv1d.model.run import (
@@ -152,7 +152,7 @@ def _write_model(folder: Path, task: Task, trained: Trained) -> None:
     write_json(folder / CONFIGURATION_FILE, trained.configuration.model_dump(mode="json"))
     write_json(folder / DECISION_FILE, trained.decision.model_dump())
     _used_texts(task.work, trained.start).write(folder / TRAINING_TEXTS_FILE)
-    write_json(folder / DATA_FILE, _data(task.work, trained.start).model_dump())
+    write_json(folder / DATA_FILE, _data(trained.use, trained.start).model_dump())
     if trained.start is not None and trained.start.inherited is not None:
         write_json(folder / INHERITED_FILE, trained.start.inherited.model_dump())
 
@@ -172,11 +172,10 @@ def _write_measures(folder: Path, work: Plan, trained: Trained, results: Results
         write_json(folder / STATISTICS_FILE, statistics.model_dump(mode="json"))
 
 
-def _data(work: Plan, start: Run | Pretrained | None) -> TrainingData:
-    counts = work.train.counts(len(work.label_names))
+def _data(use: Use, start: Run | Pretrained | None) -> TrainingData:
     return TrainingData(
-        source=work.source,
-        labels=dict(zip(work.label_names, counts, strict=True)),
+        source=use.learned_source,
+        labels={each.label: each.learned for each in use.counts()},
         started_from=None if start is None else start.title,
     )
 

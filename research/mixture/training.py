@@ -85,8 +85,9 @@ def distill_mixture(task: Task) -> Trained:
     )
     trained.network.scale(factor, offset)
     trained.network.centre()
-    learned = work.train.take(sampling.labelled(np.random.default_rng(configuration.seed)))
-    return student.outcome(task, stages, trained, learned, sampling.held_out_weights(labels))
+    sample = work.train.take(sampling.labelled(np.random.default_rng(configuration.seed)))
+    weights = sampling.held_out_weights(labels)
+    return student.outcome(task, stages, trained, baseline_texts=sample, weights=weights)
 
 
 def _tokenizer(task: Task) -> VocabularyTokenizer:

@@ -25,7 +25,7 @@ def test_seen_texts_are_trained_on() -> None:
     assert (len(work.test), len(work.validation), len(work.train)) == (10, 6, 44)
     assert not held_out & set(examples(0, 20).texts)
     assert set(work.train.texts) == set(examples(0, 60).texts) - held_out
-    assert (work.source, work.test_source) == ("44 of some file", "10 held out of some file")
+    assert (work.source, work.labelled, work.test_source) == ("some file", 60, "10 held out of some file")
 
 
 def test_seen_test_texts() -> None:

@@ -10,7 +10,7 @@ import pytest
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, Profile, fitting_length, profile
+from sentiment_conv1d.model.data import Examples, Plan, Profile, fitting_length, profile, use_of
 from tests.processes import PROJECT
 
 
@@ -27,8 +27,9 @@ def examples(*rows: tuple[str, int]) -> Examples:
 
 
 def profiled(train: Examples, test: Examples | None = None, tokenizer: str = "words", max_tokens: int = 5) -> Profile:
-    work = Plan(("bad", "good"), train, None, test, "a.csv", None, None if test is None else "b.csv")
-    return profile(work, learn(Configuration(tokenizer=tokenizer, max_tokens=max_tokens), train.texts))
+    work = Plan(("bad", "good"), train, None, test, "a.csv", len(train), None, None if test is None else "b.csv")
+    configuration = Configuration(tokenizer=tokenizer, max_tokens=max_tokens)
+    return profile(use_of(configuration, work), learn(configuration, train.texts))
 
 
 def test_counts() -> None:
@@ -85,7 +86,7 @@ def test_check_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check-data", str(path), "--on-bad-rows", "skip"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(
-        "14 of 20 texts of tickets.csv:\n  x         7 to train on         1 to decide on         2 to measure on\n"
+        "20 texts of tickets.csv:\n  x         8 to train on         8 to decide on         2 to measure on\n"
     )
     assert f"warning: left out: {path}: lines 22, 23 (2 rows)" in shown
     assert main(["check-data", str(path), "--on-bad-rows", "report"]) == 0

@@ -19,7 +19,7 @@ from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.explaining.reading import Word
 from sentiment_conv1d.artifact.tokenizer import learn
 from sentiment_conv1d.model.configuration import Configuration
-from sentiment_conv1d.model.data import Examples, Plan, load, plan
+from sentiment_conv1d.model.data import Examples, Plan, load, plan, use_of
 from sentiment_conv1d.model.evaluation import plots, trained
 from sentiment_conv1d.model.evaluation.baseline import Baseline
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
@@ -42,7 +42,7 @@ EVIL = '<script>alert("1")</script>'
 
 TRAIN = Examples(["dull"] * 6 + ["a joy to watch"] * 2, np.array([0] * 6 + [1] * 2, np.int64))
 TEST = Examples(["dull dull", "so dull", "joy", "watch <b>this</b>"], np.array([0, 0, 1, 1], np.int64))
-WORK = Plan(("negative", "positive"), TRAIN, None, TEST, "train.parquet", None, "test.parquet")
+WORK = Plan(("negative", "positive"), TRAIN, None, TEST, "train.parquet", len(TRAIN), None, "test.parquet")
 WORDS = learn(Configuration(), TRAIN.texts)
 NO_STAGES = Stages(Path("run.stages"), "", False)
 
@@ -103,7 +103,9 @@ def report(
     **changes: Any,
 ) -> str:
     """Return a report of the classic network, in whose `Trained` these fields are changed."""
-    trained = Trained(Configuration(), NETWORK, WORDS, TRAIN, DecisionRule(), evaluation, HISTORY, NO_STAGES)
+    trained = Trained(
+        Configuration(), NETWORK, WORDS, use_of(Configuration(), work), DecisionRule(), evaluation, HISTORY, NO_STAGES
+    )
     trained = replace(trained, **changes)
     return report_html(
         Task(trained.configuration, work, Path("run")),
@@ -315,7 +317,8 @@ def test_counts() -> None:
     """Labels, lengths, the majority baseline, thresholds, calibration and worst errors are those computed by hand."""
     work = replace(
         WORK,
-        source="8 of 12 reviews of a.csv",
+        source="12 reviews of a.csv",
+        labelled=12,
         validation_source="2 held out of a.csv",
         test_source="4 held out of a.csv",
     )
