@@ -30,12 +30,13 @@ def fingerprint(files: Iterable[Path]) -> str:
 class Reloaded(ABC):
     """Contents of files, which `refresh` reads again if the files have changed.
 
-    If the new files are invalid, the old contents stay in use. The constructor raises `StartupError` if the files are
-    invalid.
+    If the new files are invalid, they are `refused`, and the old contents stay in use. `what` names them in the plural.
+    The constructor raises `StartupError` if the files are invalid.
     """
 
     def __init__(self, what: str, files: Sequence[Path]) -> None:
-        self._what = what
+        self.what = what
+        self.refused = False
         self._files = files
         self._fingerprint = fingerprint(files)
         self._load()
@@ -52,9 +53,11 @@ class Reloaded(ABC):
         try:
             self._load()
         except StartupError as error:
-            logger.error("the %s changed, and the old ones stay in use: %s", self._what, error)
+            logger.error("the %s changed, and the old ones stay in use: %s", self.what, error)
+            self.refused = True
             return False
-        logger.log(level, "the %s changed, and only the new ones are in use", self._what)
+        logger.log(level, "the %s changed, and only the new ones are in use", self.what)
+        self.refused = False
         return True
 
     @abstractmethod

@@ -54,10 +54,13 @@ class Core:
         return state
 
     def refresh(self, level: int = logging.INFO) -> None:
-        """Read changed certificates and keys, and log that at this level."""
+        """Read changed certificates and keys, and log that at this level. The metrics show what is refused."""
         if self.certificates is not None:
             self.certificates.refresh(level)
+            self.metrics.files_refused(self.certificates.what, refused=self.certificates.refused)
         self.access.refresh(level)
+        for keys in self.access.keys:
+            self.metrics.files_refused(keys.what, refused=keys.refused)
 
     def _make_request_log(self, worker: int) -> RequestLog | None:
         settings = self.settings

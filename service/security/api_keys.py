@@ -87,9 +87,14 @@ class Access:
         """Return the names of all keys."""
         return [*self._api_keys.names(), *self._admin_keys.names()]
 
+    @property
+    def keys(self) -> tuple[ApiKeys, ApiKeys]:
+        """The API keys and the administration keys."""
+        return self._api_keys, self._admin_keys
+
     def refresh(self, level: int = logging.INFO) -> None:
         """Read the key files again if they have changed, and log that at this level."""
-        changed = [keys.refresh(level) for keys in (self._api_keys, self._admin_keys)]
+        changed = [keys.refresh(level) for keys in self.keys]
         if any(changed):
             self._warn_of_same_keys()
 

@@ -104,6 +104,12 @@ _STATE = Metric(
 _EXPIRY = Metric(
     "sentiment_certificate_expiry_timestamp_seconds", "gauge", "When the TLS certificate expires, in Unix time."
 )
+_FILES_REFUSED = Metric(
+    "sentiment_files_refused",
+    "gauge",
+    "Processes that refuse changed files and use their old contents.",
+    ("files",),
+)
 _MISSING = Metric(
     "sentiment_labelled_version_missing",
     "gauge",
@@ -146,6 +152,9 @@ _IN_VERSIONS = _USUAL_IN_VERSIONS | {"413", _OTHER}
 
 #: The most versions that have series. While one replaces another, both are served for a moment.
 CAPACITY = MAX_MODELS + 8
+
+#: What the service reads again when the files change.
+_FILES = ("certificates", "API keys", "administration keys")
 
 #: Seconds for which a version that is no longer served keeps its series, so that Prometheus sees its last counts.
 PAST_SECONDS = 300.0
@@ -237,6 +246,7 @@ class Metrics:
         self._texts_waiting = layout.number(_TEXTS_WAITING)
         self._reading_paused = layout.number(_READING_PAUSED)
         self._store_success = layout.number(_STORE_SUCCESS)
+        self._files_refused = layout.numbers(_FILES_REFUSED, product(_FILES))
         self._events = {
             metric: layout.numbers(metric, product(*([routes] if "protocol" in metric.labels else []), values))
             for metric, values in _EVENTS.items()
@@ -370,6 +380,10 @@ class Metrics:
     def store_updated(self, timestamp: float) -> None:
         """Set when the copies of a store were last updated, in seconds since 1970. Call it in one process only."""
         self._counters.row[self._store_success] = timestamp
+
+    def files_refused(self, files: str, *, refused: bool) -> None:
+        """Set whether this process refuses changed `certificates`, `API keys` or `administration keys`."""
+        self._counters.row[self._files_refused[files,]] = refused
 
     def expose(
         self, states: Sequence[ModelState] = (), labelled: Sequence[LabelledVersion] = (), expiry: float | None = None
