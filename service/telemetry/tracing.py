@@ -1,14 +1,15 @@
 """OpenTelemetry traces: a span for every request, with a child span for each stage.
 
 OpenTelemetry's own environment variables set the exporter, the sampling and the service name. This module is imported
-only if tracing is enabled.
+only if tracing is enabled, and before the workers are forked.
 """
 
 from __future__ import annotations
 
 import logging
+import mmap
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter_ns, time_ns
 from typing import Any
 
@@ -17,8 +18,8 @@ try:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.propagate import extract
     from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
     from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
     from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
     from opentelemetry.trace import (
@@ -44,6 +45,8 @@ from sentiment_conv1d.service.version import package_version
 #: HTTP headers and gRPC metadata keys that carry the trace context. Baggage, which no span has, takes 0.1 s to parse.
 _PARENT, _STATE = b"traceparent", b"tracestate"
 
+logger = logging.getLogger(__name__)
+
 #: The flag of a trace whose id is random (W3C Trace Context, level 2).
 _RANDOM = 0x02
 
@@ -54,6 +57,9 @@ logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
 
 #: Seconds for the last spans at shutdown, so that a collector that does not answer does not block it.
 _FLUSH_SECONDS = 3.0
+
+#: 1 if the last line about the collector says that it does not take traces. All workers share it.
+_failing = mmap.mmap(-1, 1)
 
 Attributes = Mapping[str, AttributeValue]
 
@@ -83,6 +89,30 @@ class _Decided(Sampler):
         return self._sampler.get_description()
 
 
+class _Exporter(OTLPSpanExporter):
+    """Logs once, not for every batch and worker, that the collector does not take traces, and when it does again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(self._log)
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS and _failing[0]:
+            _failing[0] = 0
+            logger.info("traces are sent to %s again", self._endpoint)
+        return result
+
+    def _log(self, record: logging.LogRecord) -> bool:
+        """Log the first problem instead of OpenTelemetry, which logs every attempt."""
+        if not _failing[0]:
+            _failing[0] = 1
+            logger.warning(
+                "traces cannot be sent to %s, and are lost until it takes them: %s", self._endpoint, record.getMessage()
+            )
+        return False
+
+
 class Tracer:
     """Creates spans, and exports them on a separate thread. Create it after the fork."""
 
@@ -92,7 +122,7 @@ class Tracer:
         self._ids = _Ids()
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False, id_generator=self._ids)
         self._provider.sampler = self._sampler = _Decided(self._provider.sampler)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        self._provider.add_span_processor(BatchSpanProcessor(_Exporter()))
         self._tracer = self._provider.get_tracer("service", package_version())
 
     def begin(self, name: str, headers: Mapping[bytes, bytes], attributes: Attributes, started: float) -> Trace:

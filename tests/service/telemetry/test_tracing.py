@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -20,7 +22,8 @@ from sentiment_conv1d.protos.sentiment_pb2 import PredictBatchRequest, PredictRe
 from sentiment_conv1d.service.telemetry import tracing
 from sentiment_conv1d.service.telemetry.request_context import RequestContext
 from sentiment_conv1d.stubs import SentimentStub
-from tests.processes import PATIENCE, ServerProcess, patch, run
+from tests.proc import kill_children
+from tests.processes import PATIENCE, ServerProcess, eventually, patch, run
 from tests.service.grpc.channels import connect, refused
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -33,6 +36,8 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.status = 200
+        self.refusals = 0
         self.resource: dict[str, str] = {}
         self._grown = threading.Condition()
         collector = self
@@ -42,8 +47,11 @@ class Collector:
                 assert self.path == "/v1/traces"
                 request = ExportTraceServiceRequest()
                 request.ParseFromString(self.rfile.read(int(self.headers["content-length"])))
-                collector._take(request)
-                self.send_response(200)
+                if collector.status == 200:
+                    collector._take(request)
+                else:
+                    collector.refusals += 1
+                self.send_response(collector.status)
                 self.send_header("content-length", "0")
                 self.end_headers()
 
@@ -89,6 +97,15 @@ class Collector:
 def collector() -> Iterator[Collector]:
     """Start a collector for this module's traces."""
     collector = Collector()
+    yield collector
+    collector.close()
+
+
+@pytest.fixture
+def refusing() -> Iterator[Collector]:
+    """Start a collector that takes no traces."""
+    collector = Collector()
+    collector.status = 400
     yield collector
     collector.close()
 
@@ -256,7 +273,7 @@ def test_sampling(monkeypatch: pytest.MonkeyPatch) -> None:
 
     exporter = InMemorySpanExporter()
     monkeypatch.setattr(TraceIdRatioBased, "should_sample", count)
-    monkeypatch.setattr(tracing, "OTLPSpanExporter", lambda: exporter)
+    monkeypatch.setattr(tracing, "_Exporter", lambda: exporter)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     tracer = tracing.Tracer()
@@ -316,8 +333,32 @@ def test_no_collector() -> None:
     ) as server:
         for _ in range(100):
             assert server.client.post("/v1/predict", json={"text": "x"}).status_code == 200
-        server.wait_for_log("opentelemetry")  # it has tried to send spans
+        server.wait_for_log("WARNING .*traces cannot be sent to http://127.0.0.1:9/v1/traces, .*Connection refused")
         assert server.stop() == 0
+
+
+def test_collector_that_refuses(refusing: Collector) -> None:
+    """The log says once that the collector takes no traces, whatever the number of workers, and when it does again."""
+    flags = ("--tracing", "--workers", "1")
+    with ServerProcess(*flags, OTEL_EXPORTER_OTLP_ENDPOINT=refusing.url, OTEL_BSP_SCHEDULE_DELAY="20") as server:
+
+        def send() -> None:
+            httpx.post(f"{server.url}/v1/predict", json={"text": "x"}, timeout=PATIENCE, trust_env=False)
+
+        def refuses(times: int) -> bool:
+            send()
+            return refusing.refusals >= times
+
+        eventually(lambda: refuses(2))
+        kill_children(server.process.pid)  # a new worker knows what the first one has logged
+        refusing.refusals = 0
+        eventually(lambda: refuses(2))
+        refusing.status = 200
+        send()
+        server.wait_for_log("INFO .*traces are sent to .* again")
+    lines = [line for line in server.log if "traces" in line]
+    assert len(lines) == 2 and "opentelemetry" not in "".join(server.log)
+    assert re.search("WARNING .*traces cannot be sent to .*, and are lost until it takes them: .*400", lines[0])
 
 
 def test_not_installed() -> None:
