@@ -71,7 +71,7 @@ VOCABULARIES: dict[str, Callable[[], Tokenizer]] = {
     "tokenizer.json of Hugging Face": lambda: _vectorization(lowercase="unicode", removed="", keeps_first=False),
     "a list of words": lambda: _vectorization(lowercase="none", removed="", separators="", pads_behind=False),
     "words of any script": lambda: UnicodeTokenizer(_LETTERS, MAX_TOKENS, cuts=False),
-    "words, marks, emojis and ratings": lambda: MarksTokenizer([*_LETTERS[:1900], *MARKS], MAX_TOKENS),
+    "words, marks, emojis and ratings": lambda: MarksTokenizer([*dict.fromkeys([*MARKS, *_LETTERS])], MAX_TOKENS),
     "characters": lambda: WordLevelTokenizer(
         {each: number for number, each in enumerate(" .,!'\neaoinstrhld\u00e9", start=2)},
         replace(_VECTORIZATION, removed="-", separators="", splits_characters=True),
