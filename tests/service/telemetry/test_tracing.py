@@ -356,8 +356,11 @@ def test_collector_that_refuses(refusing: Collector) -> None:
         refusing.status = 200
         send()
         server.wait_for_log("INFO .*traces are sent to .* again")
+        refusing.status = 400
+        send()
+        eventually(lambda: sum("traces cannot be sent" in line for line in server.log) == 2)
     lines = [line for line in server.log if "traces" in line]
-    assert len(lines) == 2 and "opentelemetry" not in "".join(server.log)
+    assert len(lines) == 3 and "opentelemetry" not in "".join(server.log)
     assert re.search("WARNING .*traces cannot be sent to .*, and are lost until it takes them: .*400", lines[0])
 
 
