@@ -35,6 +35,7 @@ SECTIONS = {
     "serving.text_onnx": Section(("text-onnx.md",), ("--rounds", "1", "--count", "4")),
     "costs": Section(("performance.md",), ("--rounds", "1", "--count", "4")),
     "native_code": Section(("decisions/native-code.md",), ("--rounds", "1", "--count", "4")),
+    "rules": Section(("decisions/native-code.md",), ("--rounds", "1", "--count", "4")),
     "scoring": Section(("scaling.md",), ("--rounds", "1", "--count", "600")),
     "subwords": Section(("own-models.md",), ("--rounds", "1", "--count", "4")),
     "explaining": Section(("performance.md",), ("--rounds", "1", "--count", "4")),

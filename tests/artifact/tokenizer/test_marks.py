@@ -104,8 +104,8 @@ def read(tokenizer: MarksTokenizer, text: str) -> list[str]:
     [
         ("An odd film. 9/10, 4.5/5; 4,5/5 - 5★!", "an odd film 9/10 4.5/5 4,5/5 5★ !"),
         (
-            "3/4/2015 abc9/10 1234/10 2015/3/4 8/10th 9/10分 1.234/5",
-            "3/4 2015 abc9 10 1234 10 2015 3/4 8 10th 9/10 分 1 234/5",
+            "3/4/2015 abc9/10 1234/10 2015/3/4 8/10th 9/10分 1.234/5 8/1000",
+            "3/4 2015 abc9 10 1234 10 2015 3/4 8 10th 9/10 分 1 234/5 8 1000",
         ),
         ("8/10's 8/10'5/5 8/10\ufe0f5/5 '9/10' 5/5.5", "8/10 s 8/10 5/5 8/10 5/5 9/10 5/5 5"),
         ("terrible😡 👍🏽 ❤️good 👨‍👩‍👧 🏳️‍🌈 iPhone™", "terrible 😡 👍 ❤ good 👨 👩 👧 🏳 🌈 iphone ™"),
@@ -113,7 +113,7 @@ def read(tokenizer: MarksTokenizer, text: str) -> list[str]:
         ("⭐️⭐️⭐ ★★★☆☆ 5⭐️⭐ ★\ufe0e\ufe0f★", "⭐⭐⭐ ★★★☆☆ 5⭐ ⭐ ★★"),
         ("wow!!!!! what?!?! ‼", "wow !!! !! what ?!? ! ‼"),
         (":) :-) ;) ;-) :( :-( :D :-D :P :/ <3 ;( :-P :-/ ):", ":) :-) ;) ;-) :( :-( :d :-d :p :/ <3 p"),
-        (":Dog :Pé <3x http://x 10:) 5;) 8:D x:) ::) 5<3 :D!", "dog pé 3x http x 10 5 8 d x :) :) 5 <3 :d !"),
+        (":Dog :Pé <3x http://x 10:) 5;) 8:D x:) ::) 5<3 :D! <3's", "dog pé 3x http x 10 5 8 d x :) :) 5 <3 :d ! 3's"),
         ("“Great” ‘film’ don’t dogs' a''b awful… x\xa0y\u200bz", "great film don't dogs a b awful x y z"),
         ("5️⃣ می\u200cخواهم\u200c \u200dx\u200d 🏽x\ufe0f🏽", "5️⃣ می\u200cخواهم x x"),
         ("İSTANBUL ΣΑΣ a\0b $5 <pad> <start> good_film", "istanbul σασ a b 5 pad start good film"),
