@@ -35,8 +35,8 @@ class DistillationConfiguration(BaseConfiguration):
             raise ValueError(f"this recipe has the labels {', '.join(self._LABELS)}")
         if self.embedding_width != sum(bank.width * bank.filters for bank in self.convolutions):
             raise ValueError("the embedding width of a distillation must be the sum of the widths of all its filters")
-        if self.tokenizer != "words":
-            raise ValueError(f"a distillation needs the tokenizer words, not {self.tokenizer}")
+        if self.tokenizer not in ("words", "words:marks"):
+            raise ValueError(f"a distillation needs the tokenizer words or words:marks, not {self.tokenizer}")
         if self.patience or self.class_weights != "none" or self.calibration != "none":
             raise ValueError("a distillation has its own calibration, and takes no patience and no class weights")
         if self.members > 1 or (self.word_dropout and self.recipe == "distillation"):

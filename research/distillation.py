@@ -26,8 +26,7 @@ from research import student
 from research.student import HeldOut, Lesson, Lessons
 from research.teachers.document_vectors import DocumentVectors
 from research.teachers.teacher import Teacher
-from sentiment_conv1d.artifact.configuration import RESERVED_IDS
-from sentiment_conv1d.artifact.tokenizer import WordTokenizer
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, learn
 from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.recipes import Trained
 from sentiment_conv1d.model.training.task import Task
@@ -96,9 +95,9 @@ class Distillation:
         assert work.validation is not None  # calibrates the probabilities of the teachers and the student
         self._task, self._stages = task, stages
         known = [*work.train.texts, *work.unlabelled]
-        size, max_tokens = configuration.vocabulary_size, configuration.max_tokens
-        full = WordTokenizer.from_texts(known, max(TEACHER_VOCABULARY_SIZE, size), max_tokens)
-        self._tokenizer = WordTokenizer(full.words[: size - RESERVED_IDS], max_tokens)
+        size = max(TEACHER_VOCABULARY_SIZE, configuration.vocabulary_size)
+        full = learn(configuration.model_copy(update={"vocabulary_size": size}), known)
+        self._tokenizer = learn(configuration, (), full.words)
         self._reviews = [encoding.ids for encoding in full.encode_batch(known)]
         self._held_out = [encoding.ids for encoding in full.encode_batch(work.validation.texts)]
         self._labels = work.train.labels.astype(np.float32)
@@ -184,7 +183,7 @@ class Distillation:
 class _Reviews(Lessons):
     """All reviews in an epoch, and parts of some that have no label."""
 
-    tokenizer: WordTokenizer
+    tokenizer: VocabularyTokenizer
     reviews: list[Ids]  # of the teachers
     labelled: int  # the first ones
     targets: Floats  # the probability of label 1 of every review
@@ -202,8 +201,9 @@ class _Reviews(Lessons):
         return Lesson(_known(self.tokenizer, ids), np.array([target], np.float32))
 
 
-def _known(tokenizer: WordTokenizer, ids: Ids) -> Ids:
+def _known(tokenizer: VocabularyTokenizer, ids: Ids) -> Ids:
     """Return ids of the teachers for a tokenizer that knows fewer words."""
+    assert tokenizer.unknown_id is not None  # of words
     return np.where(ids < tokenizer.vocabulary_size, ids, np.int32(tokenizer.unknown_id))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from research.__main__ import main
+from sentiment_conv1d.artifact.tokenizer import MarksTokenizer
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main as model
 from sentiment_conv1d.model.evaluation import trained
@@ -78,6 +79,16 @@ def test_metrics(run_path: Path, reviews: Path, tmp_path: Path) -> None:
     assert run.metrics is not None
     found = json.loads((out / "metrics.json").read_text())["values"]
     assert found == pytest.approx({name: run.metrics.values[name] for name in found}, abs=1e-5)
+
+
+def test_marks(reviews: Path, tmp_path: Path) -> None:
+    """A distillation with the rule `words:marks` learns its most frequent words."""
+    assert train(reviews, tmp_path / "run", "--tokenizer", "words:marks", "--vocabulary-size", "12") == 0
+    run = read_run(tmp_path / "run")
+    assert isinstance(run.tokenizer, MarksTokenizer)
+    assert len(run.tokenizer.words) == 9
+    assert run.metrics is not None
+    assert run.metrics.values["accuracy"] > 0.5
 
 
 @pytest.mark.parametrize("stage", ["vectors", "teacher-1", "student"])

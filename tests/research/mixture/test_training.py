@@ -18,6 +18,7 @@ from research.mixture.plan import DEFAULT_PLAN, Amount, Last, Mixture
 from research.mixture.sampling import Sampling
 from research.mixture.stored_answers import StoredAnswers
 from research.mixture.training import answered_sentences, calibration, shares, teacher_log_odds, with_means
+from sentiment_conv1d.artifact.tokenizer import MarksTokenizer
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
@@ -146,6 +147,15 @@ def test_run(run_path: Path) -> None:
     assert family is not None, reason
     epochs = json.loads((run_path / "history.json").read_text())["epochs"]
     assert [row["epoch"] for row in epochs] == [1, 2, 3]
+
+
+def test_marks(folders: list[str], plan: Path, tmp_path: Path) -> None:
+    """A run with the rule `words:marks` knows an emoji that is glued to a word, and ratings."""
+    assert train(folders, plan, tmp_path / "run", "--tokenizer", "words:marks") == 0
+    run = read_run(tmp_path / "run")
+    assert isinstance(run.tokenizer, MarksTokenizer)
+    emojis = trained.load(run).predict(trained.encode(run.tokenizer, ["It is😍", "It is😡"]))
+    assert [LABELS[number] for number in emojis.argmax(axis=1)] == ["positive", "negative"]
 
 
 def test_resumed_training(

@@ -24,6 +24,16 @@ def test_keys_that_the_rule_splits() -> None:
     assert with_keys(SMALL, tokenizer, ["9/10", "5/5", ":)", "😍"]).words == ("a", "b", "😍")
 
 
+def test_keys_of_marks() -> None:
+    """The rule `words:marks` reads ratings and emoticons as one word, and emojis without what modifies them."""
+    configuration = BaseConfiguration(tokenizer="words:marks", vocabulary_size=9)
+    known = with_keys(configuration, learn(configuration, ["a"]), ["9/10", "5⭐️", ":)", "👍🏽", "a b"])
+    assert known.words == ("a", "9/10", "5⭐", ":)", "👍")
+    check_keys(known, ["So 9/10, 5⭐️, good👍🏿!?"])
+    with pytest.raises(TrainingError, match=r"no '4\.5/5'"):
+        check_keys(known, ["It gets 4.5/5."])
+
+
 def test_more_keys_than_room() -> None:
     """The vocabulary keeps its size, and no other words, if there are more keys than it can contain."""
     assert with_keys(SMALL, learn(SMALL, ["a b"]), [*"😍👍🎉🥰🔥"]).words == tuple("😍👍🎉🥰")
