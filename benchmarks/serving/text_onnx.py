@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import argparse
+import re
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from loadtest.traffic import texts
 from sentiment_conv1d.artifact.artifact import Artifact, read_artifact
 from sentiment_conv1d.artifact.graphs.text.file import text_graph
 from sentiment_conv1d.artifact.manifest import Golden
-from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer import MarksTokenizer, VocabularyTokenizer, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer.marks import WORDS
 from sentiment_conv1d.artifact.tokenizer.words import KERAS_RULE
 from sentiment_conv1d.export.checks.text_graph import open_text_graph
 from sentiment_conv1d.inference.classifier import Classifier
@@ -41,6 +43,8 @@ def main() -> None:
         variants = {name: artifact}
         if name == _NAMES[0]:
             variants["its words in a `TextVectorization` layer"] = _vectorized(artifact)
+        if name == _NAMES[-1]:
+            variants["its words, read by `words:marks`"] = _marked(artifact)
         for title, each in variants.items():
             rows.append([title, *_cells(each, [whole, texts.shorten(whole)], options.rounds)])
     print(circumstances())
@@ -61,10 +65,23 @@ def _vectorized(artifact: Artifact) -> Artifact:
         removed=string.punctuation,
         separators="\t\n\v\f\r",
     )
-    changed = replace(artifact, tokenizer=WordLevelTokenizer(known, rule))
+    return _with(artifact, WordLevelTokenizer(known, rule))
+
+
+def _marked(artifact: Artifact) -> Artifact:
+    """Return an artifact for which marks, emojis and ratings are words."""
+    tokenizer = artifact.tokenizer
+    assert isinstance(tokenizer, VocabularyTokenizer)
+    words = [word for word in tokenizer.words if re.fullmatch(WORDS, word)]
+    return _with(artifact, MarksTokenizer(words, tokenizer.max_tokens))
+
+
+def _with(artifact: Artifact, tokenizer: VocabularyTokenizer) -> Artifact:
+    changed = replace(artifact, tokenizer=tokenizer)
     text = artifact.manifest.golden.text
-    _, [[_, positive]] = open_text_graph(text_graph(changed))((text,))
-    golden = Golden(text=text, probabilities=(positive.item(),))
+    _, [probabilities] = open_text_graph(text_graph(changed))((text,))
+    stored = probabilities[1:] if len(probabilities) == 2 else probabilities  # of a sigmoid, the second one
+    golden = Golden(text=text, probabilities=tuple(stored.tolist()))
     return replace(changed, manifest=artifact.manifest.model_copy(update={"golden": golden}))
 
 
