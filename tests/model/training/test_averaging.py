@@ -12,6 +12,7 @@ import sentiment_conv1d
 from sentiment_conv1d.export.__main__ import main as export_main
 from sentiment_conv1d.export.recognition.family import recognize
 from sentiment_conv1d.model.__main__ import main
+from sentiment_conv1d.model.data import use
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.run import read_run
 from sentiment_conv1d.model.training import averaging
@@ -99,7 +100,7 @@ def test_few_texts(run_path: Path) -> None:
 
 def test_many_texts(reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many texts, a share decides."""
-    monkeypatch.setattr(averaging, "FEW", 90)
+    monkeypatch.setattr(use, "FEW", 90)
     assert train(reviews, tmp_path / "run", "--epochs", "2") == 0
     run, history = read_run(tmp_path / "run"), json.loads((tmp_path / "run" / "history.json").read_text())
     assert run.decision.chosen_on is not None and run.decision.chosen_on.endswith(
