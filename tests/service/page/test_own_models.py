@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 from playwright.sync_api import expect
 
-from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Rule, Tokenizer, WordLevelTokenizer
+from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, MarksTokenizer, Rule, Tokenizer, WordLevelTokenizer
 from sentiment_conv1d.artifact.tokenizer.library import completed
 from sentiment_conv1d.export.exporter import export
 from sentiment_conv1d.export.sources.trained import Trained
@@ -103,6 +103,18 @@ def test_subwords(open_page: Open, tmp_path: Path) -> None:
         type_text(page, "\ufb01lm good!")
         expect(page.locator("#counts")).to_have_text("5 tokens")
         expect(page.locator("#words .word")).to_have_text(["\ufb01", "\u00b7", "lm", "good", "!"])
+
+
+def test_emojis(open_page: Open, tmp_path: Path) -> None:
+    """An emoji is one word with what modifies it, at its place in UTF-16, also if it is glued to other words."""
+    reading = MarksTokenizer(["film", "great", "\U0001f44d", "\u2764", "8/10"], 8)
+    england = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+    with serve(tmp_path, model(plain), reading) as server:
+        page = open_page(server).page
+        type_text(page, f"Great\U0001f44d\U0001f3fd film\u2764\ufe0f 8/10{england}great")
+        words = ["Great", "\U0001f44d\U0001f3fd", "film", "\u2764\ufe0f", "8/10", england, "great"]
+        expect(page.locator("#words .word")).to_have_text(words)
+        expect(page.locator("#words .word.unknown")).to_have_text([england])
 
 
 def test_n_grams(open_page: Open, tmp_path: Path) -> None:
