@@ -11,7 +11,7 @@ from tests.processes import PROJECT
 def test_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     """The texts, the epochs and the minutes are known before anything large is installed or trained."""
     assert main(["train", "--data", str(PROJECT / "docs" / "tickets.csv"), "--out", "runs/none", "--dry-run"]) == 0
-    assert "  42 texts, at most 40 epochs: about 1 minute on two processor cores\n" in capsys.readouterr().out
+    assert "  48 texts, at most 40 epochs: about 1 minute on two processor cores\n" in capsys.readouterr().out
 
 
 def test_minutes() -> None:

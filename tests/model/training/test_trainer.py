@@ -481,7 +481,7 @@ def test_run_that_cannot_be_written_at_the_end(
 def test_dry_run(reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--dry-run` reads the data, needs none of the packages of the training, and writes nothing."""
     assert train(reviews, tmp_path / "run", "--dry-run") == 0
-    assert capsys.readouterr().out.startswith("48 of 60 texts of reviews.csv:\n")
+    assert capsys.readouterr().out.startswith("60 texts of reviews.csv:\n")
     assert names(tmp_path) == []
     program = (
         "import sys; "
@@ -577,8 +577,8 @@ def test_readme_example(tmp_path: Path) -> None:
     assert run.metrics.values["accuracy"] >= 0.95
     assert 4 <= len(document(out / "history.json")["epochs"]) <= 20
     report = (out / "report.html").read_text(encoding="utf-8")
-    assert "432 of 600 texts of tickets.csv" in report
-    assert "48 held out of 600 texts of tickets.csv" in report
+    assert "480 of 600 texts of tickets.csv" in report
+    assert "480 training texts, each held out in turn" in report
     assert "120 held out of 600 texts of tickets.csv" in report
     assert run.decision.chosen_on == "480 training texts, each held out in turn"
     assert set(run.decision.confident_from) == set(run.configuration.labels)
