@@ -86,6 +86,16 @@ def numbered(words: Sequence[str]) -> dict[str, int]:
     return {word: number for number, word in enumerate(words, start=RESERVED_IDS)}
 
 
+def unique(words: Sequence[str], max_tokens: int) -> dict[str, int]:
+    """Return the ids of words. Raises `TokenizerError` if one repeats, or if a text gets no token."""
+    if max_tokens < 1:
+        raise TokenizerError(f"a text needs at least one token, not {max_tokens}")
+    ids = numbered(words)
+    if len(ids) < len(words):
+        raise TokenizerError("a word of the vocabulary repeats")
+    return ids
+
+
 def read_words(document: Any) -> tuple[list[str], int]:
     """Return the words, which follow the reserved ones, and `max_tokens` of a document, without checking the rest.
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS
 from sentiment_conv1d.artifact.tokenizer.character_table import character_table
 from sentiment_conv1d.artifact.tokenizer.characters import lower_case
-from sentiment_conv1d.artifact.tokenizer.document import START, numbered, read_words, words_document
+from sentiment_conv1d.artifact.tokenizer.document import START, read_words, unique, words_document
 from sentiment_conv1d.artifact.tokenizer.interface import Encoding, TokenizerError, VocabularyTokenizer, check_rule
 from sentiment_conv1d.artifact.tokenizer.parts import PART, change
 from sentiment_conv1d.artifact.tokenizer.ranges import PICTOGRAPHS, SEPARATORS
@@ -133,13 +133,9 @@ class MarksTokenizer(VocabularyTokenizer):
     padding_id, start_id, unknown_id = 0, 1, 2
 
     def __init__(self, words: Sequence[str], max_tokens: int) -> None:
-        if max_tokens < 1:
-            raise TokenizerError(f"a text needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
-        self._ids = numbered(self.words)
-        if len(self._ids) < len(self.words):
-            raise TokenizerError("a word of the vocabulary repeats")
+        self._ids = unique(self.words, max_tokens)
         spelled = list(map(_words, self.words))
         for word, read in zip(self.words, spelled, strict=True):
             if [*map(_read, read)] != [word]:

@@ -26,9 +26,9 @@ from sentiment_conv1d.artifact.configuration import RESERVED_IDS
 from sentiment_conv1d.artifact.tokenizer.characters import lower_case
 from sentiment_conv1d.artifact.tokenizer.document import (
     START,
-    numbered,
     on_spaces,
     read_words,
+    unique,
     words_document,
 )
 from sentiment_conv1d.artifact.tokenizer.interface import (
@@ -111,14 +111,10 @@ class UnicodeTokenizer(VocabularyTokenizer):
     padding_id, start_id, unknown_id = 0, 1, 2
 
     def __init__(self, words: Sequence[str], max_tokens: int, *, cuts: bool) -> None:
-        if max_tokens < 1:
-            raise TokenizerError(f"a text needs at least one token, not {max_tokens}")
         self.words = tuple(words)
         self.max_tokens = max_tokens
         self.cuts_characters = cuts
-        self._ids = numbered(self.words)
-        if len(self._ids) < len(self.words):
-            raise TokenizerError("a word of the vocabulary repeats")
+        self._ids = unique(self.words, max_tokens)
         for word in self.words:
             if word.translate(_NORMALIZED).split() != [word]:
                 raise TokenizerError(f"the vocabulary contains {word!r}, which is not a single word")
