@@ -162,9 +162,10 @@ def _plan(
         tokenizer = learn(configuration, work.train.texts)
         length = data.fitting_length(work.train.texts, tokenizer, FEWEST_TOKENS, MOST_TOKENS)
         configuration = configuration.changed(max_tokens=length)
-    words = () if start is None else start.tokenizer.words
+    known = None if start is None else start.tokenizer
     use = data.use_of(configuration, work, continues_run=isinstance(start, Run))
-    profile = data.profile(use, learn(configuration, use.given.texts, words))
+    tokenizer = learn(configuration, use.given.texts, () if known is None else known.words)
+    profile = data.profile(use, tokenizer, known)
     print(f"{work.source}:", *profile.lines(), sep="\n")
     if use.in_turn:
         print(f"  to decide on: {use.decided_source}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer
+from sentiment_conv1d.artifact.tokenizer import Encoding, VocabularyTokenizer
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data.rows import SEPARATOR
 from sentiment_conv1d.model.data.use import LabelCount, Use
@@ -55,7 +55,9 @@ class Profile:
     contradictory: int  # distinct training texts with several labels
     leaked: int  # test texts that are also training texts
     unseparated: tuple[str, ...]  # frequent scripts in which the tokenizer finds no words
+    unlearned: float  # share of the tokens of the training texts for which the vocabulary has no room
     unlabelled: int | None = None  # training texts without a label; None if each has just one
+    unknown_to_start: float | None = None  # share of these tokens that a model to start from does not know, if any
 
     @property
     def majority(self) -> tuple[str, float]:
@@ -86,9 +88,10 @@ class Profile:
     def warnings(self) -> Iterator[str]:
         """Yield warnings about texts that make the model worse, or its metrics too good."""
         if self.unseparated:
+            anew = "" if self.unknown_to_start is None else "--init-from none "
             yield (
                 f"the texts are written in {' and '.join(self.unseparated)}, without spaces between words, so this "
-                "tokenizer finds no words in them: pass --tokenizer characters:1-3"
+                f"tokenizer finds no words in them: pass {anew}--tokenizer characters:1-3"
             )
         rare = [f"{each.label!r} ({each.learned})" for each in self.labels if each.learned < _FEW_TEXTS]
         if rare:
@@ -124,9 +127,24 @@ class Profile:
                 f"{self.truncated:.1%} of the texts are longer than --max-tokens {self.max_tokens:,}, so the model "
                 "reads only their end"
             )
-        if self.unknown > _MANY_UNKNOWN and not self.unseparated:
+        if not self.unseparated:
+            yield from self._unknown_words()
+
+    def _unknown_words(self) -> Iterator[str]:
+        """Yield a warning for each cause of many unknown tokens, with what helps against it."""
+        if (self.unknown_to_start or 0) > _MANY_UNKNOWN:
             yield (
-                f"{self.unknown:.1%} of the tokens are unknown: try a larger --vocabulary-size, or more training texts"
+                f"{self.unknown_to_start:.1%} of the tokens of the training texts are unknown to the model that the "
+                "training starts with: if it has learned another language, or its tokenizer does not suit the texts, "
+                "pass --init-from none"
+            )
+        if self.unknown > _MANY_UNKNOWN:
+            # A word that has no room is less frequent in other texts than in those that it was counted in.
+            full = self.unlearned > self.unknown / 2
+            yield f"{self.unknown:.1%} of the tokens are unknown, " + (
+                "because the vocabulary is full: try a larger --vocabulary-size"
+                if full
+                else "most of which are in no training text: try more training texts"
             )
 
 
@@ -136,8 +154,11 @@ def fitting_length(texts: Sequence[str], tokenizer: VocabularyTokenizer, least: 
     return int(np.clip(np.quantile(tokens, _WHOLE, method="higher"), least, most))
 
 
-def profile(use: Use, tokenizer: VocabularyTokenizer) -> Profile:
-    """Count the texts that a training is given, and their tokens. The tokenizer must have been learned from them."""
+def profile(use: Use, tokenizer: VocabularyTokenizer, start: VocabularyTokenizer | None = None) -> Profile:
+    """Count the texts that a training is given, and their tokens. The tokenizer must have been learned from them.
+
+    `start` is the tokenizer of the model that the training was told to start from, if there is one.
+    """
     texts, labels, test = use.given.texts, use.given.labels, use.plan.test
     encodings = tokenizer.encode_batch(texts)
     tokens = np.array([encoding.tokens for encoding in encodings])
@@ -152,13 +173,20 @@ def profile(use: Use, tokenizer: VocabularyTokenizer) -> Profile:
         lengths=tuple(int(length) for length in np.quantile(tokens, QUANTILES, method="higher")),
         max_tokens=tokenizer.max_tokens,
         truncated=float(np.mean(tokens > tokenizer.max_tokens)),
-        unknown=sum(each.unknown_tokens or 0 for each in measured) / max(sum(each.tokens for each in measured), 1),
+        unknown=_unknown(measured),
+        unlearned=_unknown(encodings),
         repeated=len(texts) - len(known),
         contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
         leaked=0 if test is None else sum(text in known for text in test.texts),
         unlabelled=int(np.sum(~labels.any(axis=1))) if several else None,
+        unknown_to_start=None if start is None else _unknown(start.encode_batch(texts)),
         unseparated=() if tokenizer.cuts_characters else _unseparated_scripts(texts),
     )
+
+
+def _unknown(encodings: Sequence[Encoding]) -> float:
+    """Return the share of the tokens of texts that are not in the vocabulary."""
+    return sum(each.unknown_tokens or 0 for each in encodings) / max(sum(each.tokens for each in encodings), 1)
 
 
 def _unseparated_scripts(texts: Sequence[str]) -> tuple[str, ...]:

@@ -100,6 +100,7 @@ def report_html(
     `explain` returns the strongest words of the worst errors, `plots` are PNG files by name, `libraries` are versions
     by name, and `seconds` is the duration of the training.
     """
+    asked = None if trained.start is None or trained.rejected is not None else trained.start.tokenizer
     body = _TEMPLATE.render(
         work=task.work,
         trained=trained,
@@ -111,7 +112,7 @@ def report_html(
         verdict=results.verdict,
         compared=list(results.compared_lines()),
         segments=results.segments,
-        profile=profile(trained.use, trained.tokenizer),
+        profile=profile(trained.use, trained.tokenizer, asked),
         parameters=trained.model.count_params(),
         explain=explain,
         figures=[_figure(name, png) for name, png in plots.items()],

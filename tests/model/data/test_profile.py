@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentiment_conv1d.artifact.tokenizer import learn
+from sentiment_conv1d.artifact.tokenizer import VocabularyTokenizer, learn
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.data import Examples, Plan, Profile, fitting_length, profile, use_of
@@ -26,10 +26,17 @@ def examples(*rows: tuple[str, int]) -> Examples:
     return Examples([text for text, _ in rows], np.array([label for _, label in rows], np.int64))
 
 
-def profiled(train: Examples, test: Examples | None = None, tokenizer: str = "words", max_tokens: int = 5) -> Profile:
+def profiled(
+    train: Examples,
+    test: Examples | None = None,
+    tokenizer: str = "words",
+    start: VocabularyTokenizer | None = None,
+    vocabulary_size: int = 5000,
+) -> Profile:
     work = Plan(("bad", "good"), train, None, test, "a.csv", len(train), None, None if test is None else "b.csv")
-    configuration = Configuration(tokenizer=tokenizer, max_tokens=max_tokens)
-    return profile(use_of(configuration, work), learn(configuration, train.texts))
+    configuration = Configuration(tokenizer=tokenizer, max_tokens=5, vocabulary_size=vocabulary_size)
+    known = () if start is None else start.words
+    return profile(use_of(configuration, work), learn(configuration, train.texts, known), start)
 
 
 def test_counts() -> None:
@@ -53,6 +60,30 @@ def test_profile_without_test_texts() -> None:
     assert any("--class-weights balanced" in warning for warning in found.warnings())
 
 
+def test_many_unknown_words() -> None:
+    """The warning names a larger vocabulary only if the vocabulary is full, and else more training texts."""
+    train, test = examples(*[(f"a b w{n}", n % 2) for n in range(20)]), examples(("a b", 0), ("x y z", 1))
+    said = "\n".join(profiled(train, test).warnings())
+    assert "42.9% of the tokens are unknown, most of which are in no training text: try more training texts" in said
+    assert "--vocabulary-size" not in said
+    said = "\n".join(profiled(train, examples(("a w1", 0), ("b w2 z", 1)), vocabulary_size=5).warnings())
+    assert "42.9% of the tokens are unknown, because the vocabulary is full: try a larger --vocabulary-size" in said
+    assert "more training texts" not in said
+    assert "unknown" not in "\n".join(profiled(train, examples(("a b", 0), ("w1 w2 z", 1))).warnings())
+
+
+def test_start_that_does_not_know_the_words() -> None:
+    """A warning tells to start anew if the model to start from does not know the words of the texts."""
+    train = examples(*[("ein guter film", n % 2) for n in range(20)])
+    [said] = [each for each in profiled(train, start=learn(Configuration(), ["film"])).warnings() if "unknown" in each]
+    assert said.startswith(
+        "50.0% of the tokens of the training texts are unknown to the model that the training starts"
+    )
+    assert said.endswith("pass --init-from none")
+    known = profiled(train, start=learn(Configuration(), ["ein guter film"]))
+    assert "unknown" not in "\n".join(known.warnings())
+
+
 def test_rare_labels() -> None:
     """A warning names labels with few training texts, and their numbers."""
     said = "\n".join(profiled(examples(*[(f"text {number}", int(number > 2)) for number in range(20)])).warnings())
@@ -73,6 +104,9 @@ def test_scripts_without_spaces(text: str, script: str) -> None:
     [warning, *_] = profiled(train).warnings()
     assert script in warning
     assert "--tokenizer characters:1-3" in warning
+    [warning, *others] = profiled(train, start=learn(Configuration(), ["film"])).warnings()
+    assert "--init-from none --tokenizer characters:1-3" in warning  # a start keeps its tokenizer
+    assert not any("unknown" in each for each in others)
     assert profiled(train, tokenizer="characters:1-3").unseparated == ()
     assert profiled(examples(("ein langer Satz mit 一 Zeichen", 0), ("привет", 1))).unseparated == ()
 
