@@ -282,7 +282,7 @@ def _compare_texts(
         texts = [*generated_texts(trained.tokenizer, count=count), *every_nth(labelled, MAX_TEXTS)]
         compared.append(compare_with_original(trained.original, float32.served, trained.tokenizer, texts))
     if expected is not None:
-        compared.append(compare_with_expected(expected, float32.served, trained.tokenizer))
+        compared.append(compare_with_expected(expected, float32.served, trained.tokenizer, is_half=trained.was_half))
     return [check for check, _ in compared], [note for _, notes in compared for note in notes]
 
 

@@ -177,8 +177,13 @@ def _check(against: str, inputs: Inputs, form: str, truth: Outputs, answers: Out
         raise ParityError(
             f"{described}: {counted(len(changed), 'different label')} from {against}, the first in row {changed[0]}"
         )
-    largest = float(difference.max())
-    return ParityCheck(against=against, inputs=described, examples=len(truth), largest_difference=largest)
+    return ParityCheck(
+        against=against,
+        inputs=described,
+        examples=len(truth),
+        largest_difference=float(difference.max()),
+        tolerance=accepted,
+    )
 
 
 def in_blocks(predict: Predict, tokens: Ids, size: int = 64) -> Outputs:

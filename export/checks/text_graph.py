@@ -63,7 +63,13 @@ def prove(artifact: Artifact, content: bytes, texts: Sequence[str]) -> ParityChe
         for size in (1, _BATCH)
         for start in range(0, len(texts), size)
     ]
-    return ParityCheck(against="text.onnx", inputs="texts", examples=len(texts), largest_difference=max(differences))
+    return ParityCheck(
+        against="text.onnx",
+        inputs="texts",
+        examples=len(texts),
+        largest_difference=max(differences),
+        tolerance=TOLERANCE,
+    )
 
 
 def _opened(content: bytes, *outputs: str) -> Callable[[Sequence[str]], list[Any]]:

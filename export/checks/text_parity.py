@@ -22,11 +22,15 @@ from sentiment_conv1d.export.sources.expected import Expected
 from sentiment_conv1d.export.sources.original import Original
 from sentiment_conv1d.model.evaluation.batches import Ids, Outputs
 
-#: The largest accepted difference from expected answers: their owner may have rounded them to four digits.
-EXPECTED_TOLERANCE = 1e-4
+#: The largest accepted difference from expected answers, which their owner may have rounded to four digits, and from
+#: those of a model in half precision, which rounds every value that it computes.
+EXPECTED_TOLERANCE, HALF_TOLERANCE = 1e-4, 5e-3
 
 #: The most characters of a text in a message.
 _SHOWN = 40
+
+_PREPROCESSING = "state the preprocessing that the model was trained with; export --help lists the flags"
+_ROUNDED = f"{_PREPROCESSING}; leave out texts whose label changes only because half precision rounds their answer"
 
 _CONTRADICTION = "leave out flags that contradict the model's own layer, or report a bug in the export with the model"
 
@@ -63,21 +67,26 @@ def compare_with_original(
     return _check(ORIGINAL_MODEL, answered, truth, served, tokenizer, accepted, _hint(original)), notes
 
 
-def compare_with_expected(expected: Expected, served: Served, tokenizer: Tokenizer) -> tuple[ParityCheck, list[str]]:
+def compare_with_expected(
+    expected: Expected, served: Served, tokenizer: Tokenizer, *, is_half: bool = False
+) -> tuple[ParityCheck, list[str]]:
     """Compare answers to texts with those that the owner of the model states. Returns the check, and notes.
 
-    Raises `ParityError` if an answer differs.
+    The answers of a model in half precision (`is_half`) may differ by more, but no label may change. Raises
+    `ParityError` if an answer differs.
     """
+    accepted = HALF_TOLERANCE if is_half else EXPECTED_TOLERANCE
     check = _check(
         EXPECTED_ANSWERS,
         expected.texts,
         expected.answers,
         served,
         tokenizer,
-        EXPECTED_TOLERANCE,
-        "state the preprocessing that the model was trained with; export --help lists the flags",
+        accepted,
+        _ROUNDED if is_half else _PREPROCESSING,
+        keeps_labels=is_half,
     )
-    return check, list(_unproven(expected, tokenizer))
+    return check, list(_unproven(expected, tokenizer, accepted))
 
 
 def _check_ids(original: Original, tokenizer: Tokenizer, texts: Sequence[str]) -> None:
@@ -96,7 +105,7 @@ def _check_ids(original: Original, tokenizer: Tokenizer, texts: Sequence[str]) -
         )
 
 
-def _unproven(expected: Expected, tokenizer: Tokenizer) -> Iterator[str]:
+def _unproven(expected: Expected, tokenizer: Tokenizer, accepted: float) -> Iterator[str]:
     """Yield notes on what the expected answers do not compare."""
     ids = _padded(tokenizer, expected.texts)
     others = other_tokenizers(tokenizer)
@@ -106,7 +115,7 @@ def _unproven(expected: Expected, tokenizer: Tokenizer) -> Iterator[str]:
     counts = tokenizer.count_words if isinstance(tokenizer, VocabularyTokenizer) else None
     if counts is not None and not any(counts(text)[0] for text in expected.texts):
         yield "no expected answer is for a text with an unknown word"
-    if np.ptp(expected.answers, axis=0).max() <= EXPECTED_TOLERANCE:
+    if np.ptp(expected.answers, axis=0).max() <= accepted:
         yield "all expected answers are the same, so comparing them proves little"
 
 
@@ -132,6 +141,8 @@ def _check(
     tokenizer: Tokenizer,
     tolerance: float,
     hint: str,
+    *,
+    keeps_labels: bool = False,
 ) -> ParityCheck:
     answers = served.read(texts, tokenizer)
     if answers.shape != truth.shape:
@@ -139,8 +150,8 @@ def _check(
     have_none = np.isnan(truth) & np.isnan(answers)
     difference = np.where(have_none, 0, np.abs(truth - answers)).max(axis=1)
     labels = served.changed(truth, answers)
-    # Negated, so that NaN fails. A label may differ only at the threshold itself.
-    wrong = ~(difference <= tolerance)
+    # Negated, so that NaN fails. Unless it `keeps_labels`, a label may differ at the threshold itself.
+    wrong = ~(difference <= tolerance) | (keeps_labels & labels)
     if wrong.any():
         shortest = min(np.flatnonzero(wrong).tolist(), key=lambda number: len(texts[number]))
         raise ParityError(
@@ -149,7 +160,13 @@ def _check(
             f"{_numbers(answers[shortest])} instead of {_numbers(truth[shortest])}",
             hint,
         )
-    return ParityCheck(against=against, inputs="texts", examples=len(texts), largest_difference=float(difference.max()))
+    return ParityCheck(
+        against=against,
+        inputs="texts",
+        examples=len(texts),
+        largest_difference=float(difference.max()),
+        tolerance=tolerance,
+    )
 
 
 def _hint(original: Original) -> str:

@@ -21,7 +21,8 @@ _IDLE = (
     keras.layers.ActivityRegularization,
 )
 
-_HALF = {"float16", "bfloat16"}
+#: The types of half precision.
+HALF = {"float16", "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,12 @@ def id_types(model: Any) -> set[str]:
     """Return the type of the input of a model, and the types of half precision that its embedding layers read."""
     read = (producer(tensor) for tensor in _upstream(Tensor(model.outputs[0])))
     ids = [each for layer, inputs in read if isinstance(layer, keras.layers.Embedding) for each in _upstream(inputs[0])]
-    return {str(model.inputs[0].dtype), *({str(each.value.dtype) for each in ids} & _HALF)}
+    return {str(model.inputs[0].dtype), *({str(each.value.dtype) for each in ids} & HALF)}
 
 
 def half_precision(model: Any) -> Any:
     """Return a layer or operation of a model that returns half precision; None if there is none."""
-    found = (producer(each) for each in _upstream(Tensor(model.outputs[0])) if str(each.value.dtype) in _HALF)
+    found = (producer(each) for each in _upstream(Tensor(model.outputs[0])) if str(each.value.dtype) in HALF)
     return next((layer for layer, inputs in found if inputs), None)
 
 

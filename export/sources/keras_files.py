@@ -14,7 +14,14 @@ from typing import Any
 import keras
 
 from sentiment_conv1d.export.errors import ExportError, quoted
-from sentiment_conv1d.export.recognition.connections import embeddings, half_precision, id_types, last_layer, layers
+from sentiment_conv1d.export.recognition.connections import (
+    HALF,
+    embeddings,
+    half_precision,
+    id_types,
+    last_layer,
+    layers,
+)
 from sentiment_conv1d.export.sources.casting import copy_in_float32, grouped, largest_difference, other_types
 from sentiment_conv1d.export.sources.keras_2 import check_activations, check_masks, readable
 from sentiment_conv1d.export.sources.keras_configuration import functions
@@ -39,6 +46,7 @@ class Imported:
     preprocessing: Preprocessing | None  # in the graph of a SavedModel that reads text
     original: Original | None  # the model in the file, if it reads text
     id_types: set[str]  # to which Keras casts the ids
+    was_half: bool  # whether the model in the file computes in half precision or has such weights
     notes: tuple[str, ...]
 
     @property
@@ -112,7 +120,8 @@ def import_model(
     if vectorization is not None and own_standardization(vectorization) is None:
         original = reading_ids(any_length, vectorization) if types else reading_texts(whole, vectorization)
     preprocessing = None if text is None else text.preprocessing
-    return Imported(fixed, any_length, vectorization, preprocessing, original, id_types(model), tuple(notes))
+    was_half = not HALF.isdisjoint(types)
+    return Imported(fixed, any_length, vectorization, preprocessing, original, id_types(model), was_half, tuple(notes))
 
 
 def _probabilities(path: Path, model: Any, logits: Any, several_labels: bool) -> Any:

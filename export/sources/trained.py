@@ -56,6 +56,7 @@ class Trained:
     original: Original | None = None  # the model before the import, if it reads texts
     special_tokens: tuple[str, ...] = ()  # which the original tokenizer finds in texts, and `tokenizer` does not
     inherited: Inherited | None = None  # of the artifact that the training started with
+    was_half: bool = False  # whether the model in the file computes in half precision or has such weights
 
     @property
     def input_shape(self) -> InputShape:
@@ -138,7 +139,15 @@ def from_keras_file(
     if isinstance(tokenizer, WordLevelTokenizer) and tokenizer.unreachable:
         shown = ", ".join(map(repr, tokenizer.unreachable[:3]))
         notes.append(f"{len(tokenizer.unreachable):,} words of the vocabulary can never be found in a text: {shown}")
-    return Trained(imported.model, tokenizer, labels, notes=tuple(notes), original=original, special_tokens=special)
+    return Trained(
+        imported.model,
+        tokenizer,
+        labels,
+        notes=tuple(notes),
+        original=original,
+        special_tokens=special,
+        was_half=imported.was_half,
+    )
 
 
 def _max_tokens(statements: Statements, layer: Any) -> int | None:

@@ -152,6 +152,12 @@ class ParityCheck(_Record):
     inputs: Description
     examples: int = Field(ge=1)
     largest_difference: float = Field(ge=0)
+    tolerance: float | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="The largest difference that was accepted; null if the export did not record it.",
+    )
 
 
 class TextGraph(_Record):

@@ -162,6 +162,52 @@ def test_expected_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert not published(tmp_path).unverified
 
 
+def of_type(policy: str) -> keras.Sequential:
+    """Build a model with a data type policy, and the same weights for each, which every type represents exactly."""
+    weights = [np.round(weight * 16) / 16 for weight in network(LENGTH, keras.layers.GlobalMaxPooling1D).get_weights()]
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = network(LENGTH, keras.layers.GlobalMaxPooling1D)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.set_weights(weights)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("policy", "tolerance"),
+    [("float32", 1e-4), ("float64", 1e-4), ("float16", 5e-3), ("bfloat16", 5e-3), ("mixed_float16", 5e-3)],
+)
+def test_expected_answers_of_half_precision(
+    policy: str, tolerance: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Expected answers may differ by 5e-3 if the model rounds to half precision, otherwise by 1e-4, as recorded.
+
+    No label may change.
+    """
+    source, file = tmp_path / "model.keras", tmp_path / "expected.csv"
+    of_type(policy).save(source)
+    (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
+    answers = of_type("float32").predict(layer(LENGTH)(tf.constant(TEXTS)), verbose=0)[:, 0]
+
+    def stated(off: float) -> tuple[object, ...]:
+        with file.open("w", newline="") as rows:
+            answer = zip(TEXTS, (answers + off * np.array([0, 1, 0, 0])).tolist(), strict=True)
+            csv.writer(rows).writerows([("text", "probability"), *answer])
+        return ("--vocabulary", tmp_path / "words.txt", "--expected", file)
+
+    assert "1 of 4 answers to texts differ" in refusal(capsys, source, *stated(1.1 * tolerance))
+    between = ("--threshold", answers[1] + 0.4 * tolerance)
+    if tolerance == 5e-3:
+        error = refusal(capsys, source, *stated(0.8 * tolerance), *between)
+        assert "and 1 labels change" in error
+        assert "leave out texts whose label changes only because half precision rounds" in error
+    assert export(source, *stated(0.8 * tolerance)) == 0
+    [check] = [each for each in published(tmp_path).parity if each.against == "expected answers"]
+    assert check.tolerance == tolerance
+    assert check.largest_difference == pytest.approx(0.8 * tolerance, rel=0.01)
+
+
 @pytest.mark.parametrize("flags", [("--lowercase", "none"), ("--num-words", "6"), ("--unknown-id", "none")])
 def test_flags_that_seldom_change_an_answer(
     flags: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
