@@ -382,6 +382,8 @@ def _print_accuracy(exported: Exported, trained: Trained, *, measured: bool) -> 
         print("`confident` is null in all answers: the model has no limits (docs/training.md#confident-predictions)")
     if manifest.text_limit:
         print(f"note: {manifest.text_limit}")
+    if manifest.truncation_limit:
+        print(f"warning: {manifest.truncation_limit}; add a longer one to --expected", file=sys.stderr)
     if NOT_COMPARED in manifest.text_parity:
         more = "" if measured else ", and --data measures accuracy"
         print(f"warning: {UNVERIFIED if manifest.unverified else NOT_COMPARED}; --expected compares{more}")

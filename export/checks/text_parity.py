@@ -166,6 +166,7 @@ def _check(
         examples=len(texts),
         largest_difference=float(difference.max()),
         tolerance=tolerance,
+        truncated=sum(each.tokens > tokenizer.max_tokens for each in tokenizer.encode_batch(texts)),
     )
 
 

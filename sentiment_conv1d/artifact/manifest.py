@@ -158,6 +158,12 @@ class ParityCheck(_Record):
         exclude_if=lambda value: value is None,
         description="The largest difference that was accepted; null if the export did not record it.",
     )
+    truncated: int | None = Field(
+        None,
+        ge=0,
+        exclude_if=lambda value: value is None,
+        description="The number of texts with more tokens than the model reads; null if the export did not count them.",
+    )
 
 
 class TextGraph(_Record):
@@ -299,8 +305,16 @@ class Manifest(_Record):
             return "trained with its tokenizer"
         compared = [check for check in self.parity if check.against in (ORIGINAL_MODEL, EXPECTED_ANSWERS)]
         made = [f"compared with the {check.against} on {check.examples:,} texts" for check in compared]
-        limit = f"; {self.text_limit}" if self.special_tokens else ""
-        return f"{' and '.join(made) or (UNVERIFIED if self.unverified else NOT_COMPARED)}{limit}"
+        limits = [f"; {limit}" for limit in (self.truncation_limit, self.text_limit) if limit]
+        return f"{' and '.join(made) or (UNVERIFIED if self.unverified else NOT_COMPARED)}{''.join(limits)}"
+
+    @property
+    def truncation_limit(self) -> str:
+        """Why comparisons with texts do not show how long texts are truncated; empty if they do, or there are none."""
+        counts = {check.against: check.truncated for check in self.parity}
+        if self.configuration is not None or counts.get(EXPECTED_ANSWERS) != 0 or counts.get(ORIGINAL_MODEL):
+            return ""
+        return f"truncation was not compared: no expected text exceeds {self.max_tokens:,} tokens"
 
     @property
     def text_limit(self) -> str:

@@ -241,6 +241,39 @@ def test_expected_answers_that_prove_little(tmp_path: Path, capsys: pytest.Captu
     assert "note: all expected answers are the same" in printed
 
 
+@pytest.mark.parametrize("beside", ["expected answers", "original model"])
+def test_truncation_that_was_not_compared(beside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a text that is longer than the model reads, the artifact and a warning say what was not compared."""
+    source, file = tmp_path / "model.keras", tmp_path / "expected.csv"
+    behind, stated = network(LENGTH, keras.layers.GlobalAveragePooling1D), list[object](["--expected", file])
+    if beside == "original model":  # with which the export compares long texts
+        reading_texts(behind, layer(LENGTH), source)
+    else:
+        behind.save(source)
+        (tmp_path / "words.txt").write_text("\n".join(["", "[UNK]", *WORDS]))
+        stated += ["--vocabulary", tmp_path / "words.txt"]
+
+    def write(*texts: str) -> None:
+        answers = behind.predict(layer(LENGTH)(tf.constant(texts)), verbose=0)[:, 0].tolist()
+        with file.open("w", newline="") as rows:
+            csv.writer(rows).writerows([("text", "probability"), *zip(texts, answers, strict=True)])
+
+    gap = f"truncation was not compared: no expected text exceeds {LENGTH} tokens"
+    write("", "bad " * LENGTH)
+    assert export(source, *stated) == 0
+    error, phrase = capsys.readouterr().err, published(tmp_path).text_parity
+    if beside == "original model":
+        assert "truncation" not in error + phrase
+        return
+    assert f"warning: {gap}; add a longer one to --expected" in error
+    assert phrase == f"compared with the expected answers on 2 texts; {gap}"
+    write("", "bad " * (LENGTH + 1))
+    assert export(source, *stated) == 0
+    assert "truncation" not in capsys.readouterr().err
+    newest = read_artifact(tmp_path / "repository" / "own" / "2").manifest
+    assert newest.text_parity == "compared with the expected answers on 2 texts"
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
