@@ -71,5 +71,8 @@ def _probability(chunk: Chunk, number: int, value: Any) -> float:
     except (TypeError, ValueError):
         raise DataError(f"{chunk.location(number)}: {value!r} is not a probability") from None
     if not (0 <= probability <= 1 or math.isnan(probability)):
-        raise DataError(f"{chunk.location(number)}: {value!r} is not a probability")
+        raise DataError(
+            f"{chunk.location(number)}: {value!r} is not a probability; if the model returns logits, pass "
+            "--from-logits, and state their sigmoid or softmax"
+        )
     return probability

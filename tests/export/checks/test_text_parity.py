@@ -295,6 +295,28 @@ def test_invalid_expected_answers(
     assert message in error and "hint: check --expected" in error
 
 
+def test_expected_answers_that_are_logits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The message about a logit names what the export needs instead, and the export accepts this."""
+    source, file, front = tmp_path / "model.keras", tmp_path / "expected.csv", layer(LENGTH)
+    behind = network(LENGTH, keras.layers.GlobalAveragePooling1D)
+    behind.layers[-1].activation = keras.activations.linear
+    reading_texts(behind, front, source)
+    texts = [f"{word} " * LENGTH for word in WORDS]
+    logits = behind.predict(front(tf.constant(texts)), verbose=0)[:, 0]
+    assert logits.min() < 0 or logits.max() > 1
+
+    def write(answers: Sequence[float]) -> None:
+        with file.open("w", newline="") as rows:
+            csv.writer(rows).writerows([("text", "probability"), *zip(texts, answers, strict=True)])
+
+    write(logits.tolist())
+    advice = "is not a probability; if the model returns logits, pass --from-logits, and state their sigmoid or softmax"
+    assert advice in refusal(capsys, source, "--expected", file)
+    write((1 / (1 + np.exp(-logits))).tolist())
+    assert "pass --from-logits" in refusal(capsys, source, "--expected", file)
+    assert export(source, "--expected", file, "--from-logits") == 0
+
+
 def test_files_of_expected_answers(tmp_path: Path) -> None:
     """Every format of tables can have the column `probability`, and a file in another format is refused."""
     path = tmp_path / "expected.jsonl"
