@@ -295,7 +295,7 @@ def _quantized(
     expected: Sequence[str],
 ) -> _Checked:
     """The 8-bit form of a float32 graph. The last of `inputs` are the generated ids, `expected` texts with answers."""
-    graph = quantized_graph(family).SerializeToString()
+    graph = quantized_graph(family, trained.kept).SerializeToString()
     quantized = replace(float32.served, predict=session(graph))
     forms = compare_forms(quantized, inputs)
     errors = [measure_difference(float32.served, quantized, inputs[-1])]

@@ -18,9 +18,12 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.errors import SentimentError, first_fault, reading
+from sentiment_conv1d.artifact.explaining.network import QuantizedTables
+from sentiment_conv1d.artifact.layers import Bank
 from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.artifact.tokenizer import TokenizerError, VocabularyTokenizer, read_vocabulary_tokenizer
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.model.data import DataError, TrainingTexts
 
 KERAS_FILE = "model.keras"
@@ -33,6 +36,7 @@ STATISTICS_FILE = "text_statistics.json"
 DECISION_FILE = "decision.json"
 DATA_FILE = "data.json"
 INHERITED_FILE = "inherited.json"
+KEPT_FILE = "kept.onnx"
 REPORT_FILE = "report.html"
 BAD_ROWS_FILE = "bad_rows.jsonl"
 PLOTS_FOLDER = "plots"
@@ -50,6 +54,7 @@ RUN_CONTENTS = (
     DECISION_FILE,
     DATA_FILE,
     INHERITED_FILE,
+    KEPT_FILE,
     REPORT_FILE,
     BAD_ROWS_FILE,
     PLOTS_FOLDER,
@@ -77,15 +82,22 @@ class Inherited(BaseModel):
     precision: Literal["float32", "uint8", "int8"]  # of its tables
     license: str | None
     notes: str  # of its card
+    is_kept: bool = False  # whether the run has its network, and learned none of the texts
 
     def card(self) -> str:
         """Return what the card of the run says about it, in Markdown."""
-        about = (
-            f"## Continued from {self.model}\n\nThe training started with the weights of {self.model}, so the sources "
-            "of its training texts and their terms apply to this model too. How many texts of those sources it still "
-            "answers correctly was not measured. Expect fewer, because a model forgets some of what it does not see "
-            "again."
-        )
+        about = f"## Continued from {self.model}\n\nThe training started with the weights of {self.model}, "
+        if self.is_kept:
+            about += (
+                "and kept its vocabulary and its filters. Labels, calibration and limits of confidence can differ. The "
+                "sources of its training texts and their terms apply to this model too."
+            )
+        else:
+            about += (
+                "so the sources of its training texts and their terms apply to this model too. How many texts of those "
+                "sources it still answers correctly was not measured. Expect fewer, because a model forgets some of "
+                "what it does not see again."
+            )
         if not self.notes:
             return about
         demoted = re.sub(r"^#", "##", self.notes, flags=re.MULTILINE)
@@ -115,6 +127,21 @@ class Run:
     def weights_file(self) -> Path:
         """The trained Keras model."""
         return self.path / KERAS_FILE
+
+    def kept_banks(self) -> tuple[tuple[Bank, QuantizedTables], ...]:
+        """Return the banks of the artifact whose network the training kept, and their tables.
+
+        Return none if it kept none, or one that is not 8-bit. Raises `RunError`.
+        """
+        if self.inherited is None or not self.inherited.is_kept:
+            return ()
+        path = self.path / KEPT_FILE
+        with reading(path, RunError):
+            network = read_network(path.read_bytes())
+        if network is None:
+            raise RunError(f"{path}: not the graph of a network that a training can keep")
+        pairs = zip(network.banks, network.tables, strict=True)
+        return tuple((bank, tables) for bank, tables in pairs if isinstance(tables, QuantizedTables))
 
 
 def read_run(path: Path) -> Run:

@@ -23,6 +23,9 @@ last bit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -37,8 +40,10 @@ from sentiment_conv1d.export.graphs.onnx_file import onnx_model
 LARGEST_SUM = 255
 
 
-def quantized_graph(family: Family) -> onnx.ModelProto:
+def quantized_graph(family: Family, kept: Sequence[tuple[Bank, QuantizedTables]] = ()) -> onnx.ModelProto:
     """Return a graph: tokens int32 [batch, sequence_length] -> probabilities float32 [batch, outputs].
+
+    If the tables of the banks are `kept` from an 8-bit graph, this graph has them too, to the last bit.
 
     Raises `ExportError`, which names the layer, if a bank cannot be pooled by the maximum of its sums: it has an
     activation such as gelu, which can be largest where the sum is smallest.
@@ -50,7 +55,11 @@ def quantized_graph(family: Family) -> onnx.ModelProto:
                 "rises",
                 "export it without --quantize, or train it with an activation that never falls, such as relu",
             )
-    return onnx_model(write_quantized(family, quantize), family.outputs)
+    if not kept:
+        return onnx_model(write_quantized(family, quantize), family.outputs)
+    banks, tables = zip(*kept, strict=True)
+    remaining = iter(tables)
+    return onnx_model(write_quantized(replace(family, banks=banks), lambda *_: next(remaining)), family.outputs)
 
 
 def quantize(bank: Bank, embedding: Weights) -> QuantizedTables:

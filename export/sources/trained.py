@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.errors import first_fault
+from sentiment_conv1d.artifact.explaining.network import QuantizedTables
 from sentiment_conv1d.artifact.input_shape import InputShape
+from sentiment_conv1d.artifact.layers import Bank
 from sentiment_conv1d.artifact.manifest import Metrics, TrainingData
 from sentiment_conv1d.artifact.text_statistics import TextStatistics
 from sentiment_conv1d.artifact.tokenizer import LibraryTokenizer, Tokenizer, WordLevelTokenizer
@@ -57,6 +59,7 @@ class Trained:
     special_tokens: tuple[str, ...] = ()  # which the original tokenizer finds in texts, and `tokenizer` does not
     inherited: Inherited | None = None  # of the artifact that the training started with
     was_half: bool = False  # whether the model in the file computes in half precision or has such weights
+    kept: tuple[tuple[Bank, QuantizedTables], ...] = ()  # its filters if the training kept them and they are 8-bit
 
     @property
     def input_shape(self) -> InputShape:
@@ -81,6 +84,7 @@ def from_run(run: Run) -> Trained:
         statistics=run.statistics,
         data=run.data,
         inherited=run.inherited,
+        kept=run.kept_banks(),
     )
 
 

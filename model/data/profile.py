@@ -55,7 +55,7 @@ class Profile:
     contradictory: int  # distinct training texts with several labels
     leaked: int  # test texts that are also training texts
     unseparated: tuple[str, ...]  # frequent scripts in which the tokenizer finds no words
-    unlearned: float  # share of the tokens of the training texts for which the vocabulary has no room
+    unlearned: float | None  # share of the training tokens without room in the vocabulary; None if a start is kept
     unlabelled: int | None = None  # training texts without a label; None if each has just one
     unknown_to_start: float | None = None  # share of these tokens that a model to start from does not know, if any
 
@@ -138,7 +138,7 @@ class Profile:
                 "training starts with: if it has learned another language, or its tokenizer does not suit the texts, "
                 "pass --init-from none"
             )
-        if self.unknown > _MANY_UNKNOWN:
+        if self.unlearned is not None and self.unknown > _MANY_UNKNOWN:
             # A word that has no room is less frequent in other texts than in those that it was counted in.
             full = self.unlearned > self.unknown / 2
             yield f"{self.unknown:.1%} of the tokens are unknown, " + (
@@ -174,7 +174,7 @@ def profile(use: Use, tokenizer: VocabularyTokenizer, start: VocabularyTokenizer
         max_tokens=tokenizer.max_tokens,
         truncated=float(np.mean(tokens > tokenizer.max_tokens)),
         unknown=_unknown(measured),
-        unlearned=_unknown(encodings),
+        unlearned=None if use.keeps_start else _unknown(encodings),
         repeated=len(texts) - len(known),
         contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
         leaked=0 if test is None else sum(text in known for text in test.texts),

@@ -18,9 +18,14 @@ from sentiment_conv1d.commands.default_repository import find_artifact
 from sentiment_conv1d.commands.imports import import_tensorflow
 from sentiment_conv1d.commands.output import counted
 from sentiment_conv1d.model.data import DataError, Examples, TrainingTexts
+from sentiment_conv1d.model.data.opinions import places
 from sentiment_conv1d.model.evaluation.batches import Ids, Outputs, predict_in_batches
+from sentiment_conv1d.model.evaluation.evaluation import label_probabilities
 from sentiment_conv1d.model.evaluation.multilabel import Measured, evaluated
 from sentiment_conv1d.model.run import Run, read_run
+
+#: A probability that is not 0, so that those of a text whose label is surely another one can be divided by their sum.
+_LEAST = 1e-12
 
 #: The most characters of a text in a message.
 _SHOWN = 40
@@ -76,6 +81,19 @@ def answers(artifact: Artifact, texts: Sequence[str], progress: bool = False) ->
         first = texts[int(has_none.argmax())][:_SHOWN]
         raise DataError(f"{counted(int(has_none.sum()), 'text')} without an answer, such as {first!r}: {NO_ANSWER}")
     return outputs
+
+
+def answers_with(artifact: Artifact, labels: Sequence[str], texts: Sequence[str]) -> Outputs | None:
+    """Return the outputs of an artifact for these labels, float32 [texts, outputs]; None if it lacks one of them.
+
+    Of a model with more labels, only the probabilities of these labels count, divided by their sum.
+    """
+    numbers = [number for number in places(labels, artifact.manifest.labels) if number is not None]
+    if len(numbers) < len(labels):
+        return None
+    found = np.maximum(label_probabilities(answers(artifact, texts))[:, numbers], _LEAST)
+    found /= found.sum(axis=1, keepdims=True)
+    return np.asarray(found[:, 1:] if len(labels) == 2 else found, np.float32)
 
 
 def _evaluate_artifact(artifact: Artifact, examples: Examples, progress: bool) -> Measured:

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from sentiment_conv1d.artifact.artifact import read_artifact, versions
 from sentiment_conv1d.commands.default_repository import SHIPPED
 from sentiment_conv1d.model.data import Examples
-from sentiment_conv1d.model.data.opinions import opinions_of, places
-from sentiment_conv1d.model.evaluation.candidate import answers
-from sentiment_conv1d.model.evaluation.evaluation import Evaluation, label_probabilities
+from sentiment_conv1d.model.data.opinions import opinions_of
+from sentiment_conv1d.model.evaluation.candidate import answers_with
+from sentiment_conv1d.model.evaluation.evaluation import Evaluation
 
 #: The model that a training on opinions also continues.
 _BEST = "reviews"
-
-#: A probability that is not 0, so that those of a text whose label is surely another one can be divided by their sum.
-_LEAST = 1e-12
 
 
 def best_shipped(labels: tuple[str, ...]) -> Path | None:
@@ -32,19 +27,14 @@ def measure_shipped(labels: tuple[str, ...], test: Examples) -> dict[str, Evalua
     """Measure each shipped model that has these labels, by name.
 
     None is measured if the labels are no opinions, or a text can have several.
-
-    Of a model with more labels, only the probabilities of these labels count, divided by their sum.
     """
     if opinions_of(labels) is None or test.labels.ndim > 1:
         return {}
     measured = {}
     for path in _newest():
-        artifact = read_artifact(path)
-        numbers = [number for number in places(labels, artifact.manifest.labels) if number is not None]
-        if len(numbers) == len(labels):
-            found = np.maximum(label_probabilities(answers(artifact, test.texts))[:, numbers], _LEAST)
-            found /= found.sum(axis=1, keepdims=True)
-            measured[path.parent.name] = Evaluation(labels, test.labels, found[:, 1:] if len(labels) == 2 else found)
+        outputs = answers_with(read_artifact(path), labels, test.texts)
+        if outputs is not None:
+            measured[path.parent.name] = Evaluation(labels, test.labels, outputs)
     return measured
 
 

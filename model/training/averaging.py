@@ -9,7 +9,7 @@ ensemble is trained again on all texts, those held out too, because a few hundre
 If there are few texts (`model.data.use`), a tenth of them is too small to decide anything. Each third of them is then
 held out from an ensemble of its own. These ensembles learn every epoch together, and their answers to all texts decide.
 
-A training that continues an artifact keeps its answers, unless the gain is more than chance.
+A training that continues an artifact keeps its network, unless the gain is more than chance.
 
 In every epoch, each text loses a random share of its words, so that the members cannot rely on a single word.
 
@@ -41,6 +41,7 @@ from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.fitting import LEAST_GAIN, TrainingError, class_weights
 from sentiment_conv1d.model.training.history import History
 from sentiment_conv1d.model.training.initial import InitialTables
+from sentiment_conv1d.model.training.kept import Kept
 from sentiment_conv1d.model.training.linear import Ensemble, Linear, mean, solve
 from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
@@ -58,13 +59,13 @@ _TEXTS_PER_POINT = 500
 
 @dataclass(frozen=True)
 class Averaged:
-    """A trained ensemble.
+    """A trained ensemble, or the network of the artifact that the training started with.
 
     `held_out` are the outputs for the texts that decided, [texts, outputs], of ensembles that had not learned them, and
     `loss` is their log loss. They are None and infinite if no text was held out.
     """
 
-    ensemble: Ensemble
+    network: Ensemble | Kept
     tokenizer: VocabularyTokenizer
     history: History
     best_epoch: int
@@ -73,7 +74,9 @@ class Averaged:
 
     def predict(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts: float32 [texts, outputs]."""
-        return probabilities(self.ensemble.predict(_encode(self.tokenizer, self.ensemble.network.width, texts)))
+        if isinstance(self.network, Kept):
+            return self.network.predict(texts)
+        return probabilities(self.network.predict(_encode(self.tokenizer, self.network.network.width, texts)))
 
 
 def average(task: Task, stages: Stages, use: Use, name: str = "") -> Averaged:
@@ -96,8 +99,14 @@ def average(task: Task, stages: Stages, use: Use, name: str = "") -> Averaged:
             _Learner(task, start, every.take(np.setdiff1d(np.arange(len(every)), place)), every.take(place))
             for place in places
         ]
-    chosen = _Training(task, learners, _Judged(judged.labels, places), stages, f"{name}part")
+    kept = None
+    if isinstance(task.start, Pretrained) and task.configuration.patience:
+        kept = Kept.of(task.start, task.configuration.labels)
+    before = None if kept is None else kept.predict(judged.texts)
+    chosen = _Training(task, learners, _Judged(judged.labels, places, before), stages, f"{name}part")
     chosen.run(epochs)
+    if kept is not None and chosen.best_epoch == 0:
+        return Averaged(kept, kept.start.tokenizer, chosen.history, 0, chosen.held_out, chosen.loss)
     final = _Training(task, [_Learner(task, start, every)], None, stages, f"{name}all")
     final.run(chosen.best_epoch if task.configuration.patience else epochs)
     return Averaged(*final.result(), chosen.history, chosen.best_epoch, chosen.held_out, chosen.loss)
@@ -105,10 +114,14 @@ def average(task: Task, stages: Stages, use: Use, name: str = "") -> Averaged:
 
 @dataclass(frozen=True)
 class _Judged:
-    """The labels of the texts that decide, and which of them each learner has not learned."""
+    """The labels of the texts that decide, and which of them each learner has not learned.
+
+    `before` are the outputs for them of the artifact that the training may keep, if there is one.
+    """
 
     labels: npt.NDArray[np.int64]
     places: Sequence[npt.NDArray[np.intp]]
+    before: Floats | None = None
 
 
 class _Learner:
@@ -218,8 +231,8 @@ class _Training:
         self.history = History(_measured, _TEXTS_PER_POINT)
         self.best_epoch, self.loss = 0, math.inf
         self.held_out: Floats | None = None
-        if judged is not None and isinstance(task.start, Pretrained):
-            self._judge(0)  # the artifact may be better than what it learns
+        if judged is not None and judged.before is not None:
+            self._record(0, judged.before)  # the artifact may be better than what it learns
         self._artifact = (self.loss, self.held_out)
 
     def run(self, epochs: int) -> None:
@@ -255,11 +268,16 @@ class _Training:
         self.history.epochs.append({**row, "seconds": time.perf_counter() - started})
 
     def _judge(self, epoch: int) -> dict[str, float]:
-        """Measure the texts that each learner does not learn, and record the epoch if it is the best."""
+        """Record the answers of each learner to the texts that it does not learn."""
         assert self._judged is not None
         outputs = np.empty((len(self._judged.labels), self._configuration.outputs), np.float32)
         for learner, place in zip(self._learners, self._judged.places, strict=True):
             outputs[place] = learner.answers()
+        return self._record(epoch, outputs)
+
+    def _record(self, epoch: int, outputs: Floats) -> dict[str, float]:
+        """Measure outputs for the judged texts, and keep them if they are the best."""
+        assert self._judged is not None
         row = self.history.held_out(outputs, self._judged.labels)
         if not self._configuration.patience:
             self.loss, self.held_out = row["validation_loss"], outputs

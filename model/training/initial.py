@@ -75,7 +75,7 @@ def _with_labels(
     numbers = [new.index(label) for label in old]
     grown = []
     for of_old, of_new in zip(weights, fresh, strict=True):
-        of_new[..., numbers] = _units(of_old)
+        of_new[..., numbers] = units_of(of_old)
         grown.append(of_new)
     return grown
 
@@ -145,19 +145,19 @@ class InitialTables:
 
     def _with_labels(self, fresh: Floats, own: Floats, labels: tuple[str, ...]) -> Floats:
         """Return the weights `fresh` [..., outputs] of a network with other labels, for the known labels from `own`."""
-        units, theirs = _units(fresh), _units(own)
+        units, theirs = units_of(fresh), units_of(own)
         for number, known in enumerate(places(labels, self.labels)):
             if known is not None:
                 units[..., number] = theirs[..., known]
-        return _outputs(units, fresh.shape[-1])
+        return outputs_of(units, fresh.shape[-1])
 
 
-def _units(weights: Floats) -> Floats:
+def units_of(weights: Floats) -> Floats:
     """Return the weights of a softmax with the same probabilities, one unit a label: [..., labels]."""
     # A softmax of the logits -z/2 and z/2 is the sigmoid of z.
     return np.concatenate([-weights / 2, weights / 2], axis=-1) if weights.shape[-1] == 1 else weights.copy()
 
 
-def _outputs(units: Floats, outputs: int) -> Floats:
+def outputs_of(units: Floats, outputs: int) -> Floats:
     """Return the weights of a sigmoid with the probabilities of two units, or the units if there are more labels."""
     return units[..., 1:] - units[..., :1] if outputs == 1 else units

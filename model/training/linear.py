@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration, Convolution
+from sentiment_conv1d.model.configuration import with_banks
 from sentiment_conv1d.model.evaluation.baseline import log_count_ratio
 from sentiment_conv1d.model.training.table_network import Floats, Ids, TableNetwork
 
@@ -49,10 +50,10 @@ class Ensemble:
     network: TableNetwork
     linear: Linear | None
 
-    def banks(self, configuration: BaseConfiguration) -> list[Convolution]:
-        """Return the banks of filters of the networks, whose configuration is given, and that of the linear model."""
+    def configured(self, configuration: BaseConfiguration) -> BaseConfiguration:
+        """Return the configuration of the networks and of the linear model, from that of the networks."""
         own = [] if self.linear is None else [Convolution(width=1, filters=len(self.linear.bias), pooling="mean")]
-        return [*configuration.convolutions, *own]
+        return with_banks(configuration, [*configuration.convolutions, *own])
 
     @property
     def tables(self) -> list[Floats]:

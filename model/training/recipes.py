@@ -15,7 +15,6 @@ import keras
 from sentiment_conv1d.artifact.configuration import BaseConfiguration
 from sentiment_conv1d.artifact.decision import DecisionRule
 from sentiment_conv1d.artifact.tokenizer import Tokenizer, VocabularyTokenizer, learn
-from sentiment_conv1d.model.configuration import with_banks
 from sentiment_conv1d.model.data import Examples, Plan, Use, use_of
 from sentiment_conv1d.model.evaluation import multilabel
 from sentiment_conv1d.model.evaluation.calibration import at_temperature
@@ -29,6 +28,7 @@ from sentiment_conv1d.model.training.checkpoint import Stages
 from sentiment_conv1d.model.training.decision_rule import choose_rule
 from sentiment_conv1d.model.training.embeddings import Vectors, read_vectors
 from sentiment_conv1d.model.training.fitting import Progress, TrainingError, fit
+from sentiment_conv1d.model.training.kept import Kept
 from sentiment_conv1d.model.training.pretrained import Pretrained
 from sentiment_conv1d.model.training.task import Task
 
@@ -110,11 +110,10 @@ def _averaged(task: Task, stages: Stages, name: str = "") -> Trained:
     work = task.work
     use = use_of(task.configuration, work, continues_run=isinstance(task.start, Run))
     averaged = average(task, stages, use, name)
-    if isinstance(task.start, Pretrained) and use.decided is not None and task.configuration.patience:
-        use = replace(use, keeps_start=averaged.best_epoch == 0)
-    configuration = with_banks(task.configuration, averaged.ensemble.banks(task.configuration))
+    use = replace(use, keeps_start=isinstance(averaged.network, Kept))
+    configuration = averaged.network.configured(task.configuration)
     decision = choose_rule(configuration, use, averaged.held_out)
-    model = network.of_tables(configuration, averaged.ensemble.tables, *averaged.ensemble.dense)
+    model = network.of_tables(configuration, averaged.network.tables, *averaged.network.dense)
     network.divide_logits(model, decision.temperature)
     return Trained(
         configuration=configuration,

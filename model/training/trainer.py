@@ -32,6 +32,7 @@ from sentiment_conv1d.model.run import (
     DECISION_FILE,
     HISTORY_FILE,
     INHERITED_FILE,
+    KEPT_FILE,
     KERAS_FILE,
     METRICS_FILE,
     PLOTS_FOLDER,
@@ -154,7 +155,10 @@ def _write_model(folder: Path, task: Task, trained: Trained) -> None:
     _used_texts(task.work, trained.start).write(folder / TRAINING_TEXTS_FILE)
     write_json(folder / DATA_FILE, _data(trained.use, trained.start).model_dump())
     if trained.start is not None and trained.start.inherited is not None:
-        write_json(folder / INHERITED_FILE, trained.start.inherited.model_dump())
+        inherited = trained.start.inherited.model_copy(update={"is_kept": trained.use.keeps_start})
+        write_json(folder / INHERITED_FILE, inherited.model_dump())
+    if isinstance(trained.start, Pretrained) and trained.use.keeps_start:
+        shutil.copyfile(trained.start.weights_file, folder / KEPT_FILE)
 
 
 def _write_measures(folder: Path, work: Plan, trained: Trained, results: Results) -> None:

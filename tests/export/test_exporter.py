@@ -234,7 +234,7 @@ def test_8_bit_artifact_without_data(trained: Trained, tmp_path: Path) -> None:
 def test_8_bit_graph_that_is_less_accurate(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An 8-bit graph that loses accuracy, or changes a probability too much, is not published."""
 
-    def turned(family: Family) -> onnx.ModelProto:
+    def turned(family: Family, *_: object) -> onnx.ModelProto:
         last = family.head[-1]
         return quantized_graph(replace(family, head=(*family.head[:-1], replace(last, kernel=-last.kernel))))
 

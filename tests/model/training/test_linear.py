@@ -7,7 +7,7 @@ import pytest
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, Convolution
 from sentiment_conv1d.artifact.explaining.forward import forward
 from sentiment_conv1d.artifact.explaining.network import from_keras
-from sentiment_conv1d.model.configuration import Configuration, with_banks
+from sentiment_conv1d.model.configuration import Configuration
 from sentiment_conv1d.model.evaluation.evaluation import probabilities
 from sentiment_conv1d.model.training.linear import SHARE, Ensemble, Linear, solve
 from sentiment_conv1d.model.training.network import of_tables
@@ -98,7 +98,7 @@ def test_keras_network(outputs: int, with_linear: bool) -> None:
     if linear is not None:
         expected = expected + SHARE * (linear.predict(rows) - expected)
     assert logits == pytest.approx(expected, abs=1e-5)
-    whole = with_banks(configuration, ensemble.banks(configuration))
+    whole = ensemble.configured(configuration)
     assert len(whole.convolutions) == 2 + with_linear
     model = of_tables(whole, ensemble.tables, *ensemble.dense)
     assert model.predict_on_batch(np.array(rows)) == pytest.approx(probabilities(logits), abs=1e-5)

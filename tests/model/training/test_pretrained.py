@@ -1,6 +1,7 @@
 """Trainings that continue an artifact."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,18 @@ import pytest
 
 from sentiment_conv1d.artifact.artifact import read_artifact, versions
 from sentiment_conv1d.artifact.configuration import RESERVED_IDS, BaseConfiguration
-from sentiment_conv1d.artifact.explaining.network import from_keras
+from sentiment_conv1d.artifact.explaining.network import QuantizedTables, from_keras
 from sentiment_conv1d.artifact.input_shape import InputShape
 from sentiment_conv1d.commands.default_repository import SHIPPED
 from sentiment_conv1d.export.__main__ import main as export
+from sentiment_conv1d.inference.graph_file import read_network
 from sentiment_conv1d.loading import load
 from sentiment_conv1d.model.__main__ import main
 from sentiment_conv1d.model.configuration import PRESETS, without_averages
 from sentiment_conv1d.model.evaluation import trained
 from sentiment_conv1d.model.evaluation.candidate import answers
 from sentiment_conv1d.model.evaluation.evaluation import label_probabilities, probabilities
-from sentiment_conv1d.model.run import read_run
+from sentiment_conv1d.model.run import KEPT_FILE, read_run
 from sentiment_conv1d.model.training.initial import InitialTables
 from sentiment_conv1d.model.training.linear import Ensemble
 from sentiment_conv1d.model.training.pretrained import Pretrained, read_pretrained
@@ -171,11 +173,78 @@ def test_run_that_continues_the_run(run: Path, reviews: Path, tmp_path: Path) ->
     assert read_run(tmp_path / "run").inherited == read_run(run).inherited
 
 
-def test_nothing_to_learn(published: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """If no epoch is better than the artifact by more than chance, the run answers as the artifact does."""
-    flags = ["--init-from", str(published), "--learning-rate", "1e-12", "--epochs", "2", "--calibration", "none"]
-    assert main(["train", "--data", str(reviews), "--out", str(tmp_path / "run"), *flags]) == 0
+def continued(start: Path, data: Path, *flags: str) -> Path:
+    """Continue an artifact with so small steps that it learns nothing, and return the published artifact."""
+    folder = data.parent
+    arguments = ["--init-from", str(start), "--name", "kept", "--learning-rate", "1e-12", "--epochs", "1", *flags]
+    assert main(["train", "--data", str(data), "--out", str(folder / "run"), *arguments]) == 0
+    assert export([str(folder / "run"), "--repository", str(folder)]) == 0
+    return folder / "kept" / "1"
+
+
+def check_kept(start: Path, artifact: Path) -> None:
+    """Check that an artifact has the vocabulary and the tables of its start, byte for byte, and its size."""
+    assert (artifact / "tokenizer.json").read_bytes() == (start / "tokenizer.json").read_bytes()
+    old, new = (read_network((path / "model.onnx").read_bytes()) for path in (start, artifact))
+    assert old is not None and new is not None and len(old.tables) == len(new.tables)
+    for each, own in zip(old.tables, new.tables, strict=True):
+        assert isinstance(each, QuantizedTables) and isinstance(own, QuantizedTables)
+        for name in ("entries", "step", "lowest"):
+            assert getattr(own, name).tobytes() == getattr(each, name).tobytes()
+    was, size = ((path / "model.onnx").stat().st_size for path in (start, artifact))
+    assert size == pytest.approx(was, rel=0.1)
+
+
+def test_kept_start(published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If no epoch is better than the artifact by more than chance, the run is the artifact, with its own labels."""
+    artifact = continued(published, write_reviews(tmp_path / "reviews.csv", ("bad", "good")), "--calibration", "none")
     assert "it answers as small 1 does, and has learned none of the texts: no epoch lowered" in capsys.readouterr().out
+    check_kept(published, artifact)
+    assert read_artifact(artifact).manifest.labels == ("bad", "good")
+    assert served(artifact) == pytest.approx(served(published), abs=1e-5)
+    card, report = (artifact / "README.md").read_text(), (tmp_path / "run" / "report.html").read_text()
+    assert "and kept its vocabulary and its filters. Labels, calibration" in card and "was not measured" not in card
+    assert "The training kept its vocabulary and its filters" in report
+
+
+def test_kept_start_with_a_temperature(published: Path, tmp_path: Path) -> None:
+    """A temperature divides the logits of the artifact, and its tables stay the same."""
+    data = write_reviews(tmp_path / "reviews.csv", count=180)
+    header, *rows = data.read_text().splitlines()
+    wrong = [re.sub("negative$|positive$", "negative", row) for row in rows[::3]]
+    data.write_text("\n".join([header, *wrong, *rows]))
+    artifact = continued(published, data)
+    check_kept(published, artifact)
+    temperature = read_run(tmp_path / "run").decision.temperature
+    assert temperature != 1
+    logits, expected = (np.log(each[:, 1] / each[:, 0]) for each in map(served, (artifact, published)))
+    assert logits * temperature == pytest.approx(expected, abs=1e-4)
+
+
+def test_kept_shipped_model(tmp_path: Path) -> None:
+    """Of a shipped model with three labels, two keep their odds."""
+    start = newest("reviews")
+    artifact = continued(start, write_reviews(tmp_path / "reviews.csv"), "--calibration", "none")
+    check_kept(start, artifact)
+    expected = served(start)[:, [0, 2]]
+    assert served(artifact) == pytest.approx(expected / expected.sum(axis=1, keepdims=True), abs=1e-5)
+
+
+def test_start_with_a_new_label(published: Path, tmp_path: Path) -> None:
+    """An artifact that lacks a label of the texts is never kept."""
+    artifact = continued(published, write_reviews(tmp_path / "reviews.csv", ("negative", "positive", "neither")))
+    assert read_artifact(artifact).manifest.labels == ("negative", "neither", "positive")
+    assert (artifact / "tokenizer.json").read_bytes() != (published / "tokenizer.json").read_bytes()
+
+
+def test_run_that_continues_a_kept_start(published: Path, tmp_path: Path) -> None:
+    """A run that starts with one that kept its start learns on, and has no graph of it."""
+    continued(published, write_reviews(tmp_path / "reviews.csv"))
+    data, out = write_reviews(tmp_path / "later.csv", count=120), tmp_path / "later"
+    assert main(["train", "--data", str(data), "--out", str(out), "--init-from", str(tmp_path / "run")]) == 0
+    run = read_run(out)
+    assert not run.kept_banks() and not (out / KEPT_FILE).exists()
+    assert run.inherited is not None and run.inherited.model == "small 1"
 
 
 def test_words_that_are_not_learned(published: Path, run: Path) -> None:
